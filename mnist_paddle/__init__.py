@@ -1,0 +1,43 @@
+"""Handwritten digits with PaddlePaddle, from the simplest baseline to the best result.
+
+>>> from mnist_paddle import Config, fit
+>>> report = fit(Config(model="cnn", epochs=1))
+"""
+
+from . import runtime
+from .registry import RunError, UsageError
+from .version import __version__
+
+runtime.prepare()
+
+# Parts are imported when first asked for: most of them import paddle, which takes seconds.
+_HOME = {
+    "Config": "config",
+    "load_config": "config",
+    "DATASETS": "data.dataset",
+    "AUGMENTATIONS": "data.augment",
+    "Split": "data.dataset",
+    "Dataset": "data.dataset",
+    "load_dataset": "data.dataset",
+    "Loader": "data.loader",
+    "MODELS": "models",
+    "LOSSES": "losses",
+    "OPTIMIZERS": "optimizers",
+    "SCHEDULES": "schedules",
+    "load_model": "checkpoint",
+    "fit": "trainer",
+    "evaluate": "trainer",
+}
+_WITHOUT_PADDLE = {"config", "data.dataset", "data.augment", "schedules"}
+
+__all__ = ["RunError", "UsageError", "__version__", *_HOME]  # noqa: PLE0604
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    if _HOME[name] not in _WITHOUT_PADDLE:
+        runtime.require_paddle()
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,62 @@
+"""The only place that asks for the rank: start, rank, world_size, total, barrier.
+
+`paddle.distributed.launch` starts one process per device and tells each its rank through the environment.
+On a single process everything here is the identity and paddle's communication is never set up.
+"""
+
+import os
+
+import numpy as np
+
+
+def rank() -> int:
+    """This process's number among all, from 0; the main rank is 0."""
+    return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process writes the files and talks to the terminal."""
+    return rank() == 0
+
+
+def start() -> None:
+    """Connect the processes that the launcher started (NCCL on GPUs, gloo on CPUs)."""
+    if world_size() > 1:
+        import paddle.distributed as dist
+
+        if not dist.is_initialized():
+            dist.init_parallel_env()
+
+
+def replicate(model):
+    """The model whose backward pass averages the gradients over all ranks; on one rank the model itself."""
+    if world_size() == 1:
+        return model
+    import paddle
+
+    return paddle.DataParallel(model)
+
+
+def total(values: np.ndarray) -> np.ndarray:
+    """The sum of an array over all ranks; every rank receives it. Shapes must agree; float64 stays float64."""
+    if world_size() == 1:
+        return values
+    import paddle
+    import paddle.distributed as dist
+
+    tensor = paddle.to_tensor(values)
+    dist.all_reduce(tensor)
+    return tensor.numpy()
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if world_size() > 1:
+        import paddle.distributed as dist
+
+        dist.barrier()
