@@ -1,0 +1,258 @@
+"""The model zoo: networks that take images [n, 1, 28, 28] and give `outputs` numbers per image.
+
+With the default of ten outputs these are class scores (logits); with `outputs=1` a regression head for the mean-square studies.
+Every part returns a plain `paddle.nn.Layer`, so `MODELS["cnn"]()` works in a notebook.
+"""
+
+from collections.abc import Sequence
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from .registry import Registry, UsageError
+
+MODELS = Registry("model")
+ACTIVATIONS = Registry("activation")
+
+
+@MODELS.register
+def linear(outputs: int = 10) -> nn.Layer:
+    """One linear layer from the 784 pixels: the article's baseline (with outputs=1) and softmax regression."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, outputs))
+
+
+@MODELS.register
+def fc(
+    widths: Sequence[int] = (200, 100), activation: str = "relu", dropout: float = 0.0, norm: str = "none", outputs: int = 10
+) -> nn.Layer:
+    """Fully connected layers of any widths; the course's is widths=[10,10] with sigmoid."""
+    widths = [widths] if isinstance(widths, int) else list(widths)
+    layers = [nn.Flatten()]
+    for before, after in zip([784, *widths], widths):
+        layers += [nn.Linear(before, after), *_norm(norm, after, images=False), ACTIVATIONS.pick(activation)()]
+        layers += _dropout(dropout)
+    return nn.Sequential(*layers, nn.Linear([784, *widths][-1], outputs))
+
+
+@MODELS.register
+def cnn(
+    channels: Sequence[int] = (20, 20),
+    kernel: int = 5,
+    hidden: int = 0,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    norm: str = "none",
+    outputs: int = 10,
+) -> nn.Layer:
+    """The course's network: [convolution, pool] twice (20 channels, 5x5), then one linear layer."""
+    blocks = [
+        ConvBlock(before, after, kernel, pool=2, norm=norm, activation=activation)
+        for before, after in zip([1, *channels], channels)
+    ]
+    side = 28 // 2 ** len(channels)
+    if side == 0:
+        raise UsageError(f"model cnn: {len(channels)} pools of 2 leave nothing of 28x28 pixels; at most 4 channels")
+    features = channels[-1] * side * side
+    head = _head(features, [hidden] if hidden else [], activation, dropout, outputs)
+    return nn.Sequential(*blocks, nn.Flatten(), *head)
+
+
+@MODELS.register
+def lenet(activation: str = "tanh", dropout: float = 0.0, norm: str = "none", outputs: int = 10) -> nn.Layer:
+    """LeNet-5 (LeCun et al. 1998) with max pooling: convolutions of 6 and 16 channels, then 120, 84 and the outputs."""
+    return nn.Sequential(
+        ConvBlock(1, 6, 5, pool=2, norm=norm, activation=activation),
+        ConvBlock(6, 16, 5, pool=2, norm=norm, activation=activation, padding=0),
+        nn.Flatten(),
+        *_head(16 * 5 * 5, [120, 84], activation, dropout, outputs),
+    )
+
+
+@MODELS.register
+class rnn(nn.Layer):  # noqa: N801  a part goes by the name of its table entry
+    """A recurrent network that reads the image row by row: LSTM or GRU over 28 rows of 28 pixels."""
+
+    def __init__(self, cell: str = "lstm", hidden: int = 128, layers: int = 1, dropout: float = 0.0, outputs: int = 10):
+        super().__init__()
+        cells = {"lstm": nn.LSTM, "gru": nn.GRU}
+        if cell not in cells:
+            raise UsageError(f"model rnn: there is no cell {cell!r}; choices: {', '.join(cells)}")
+        self.rows = cells[cell](28, hidden, layers, dropout=dropout if layers > 1 else 0.0)
+        self.head = nn.Sequential(*_dropout(dropout), nn.Linear(hidden, outputs))
+
+    def forward(self, images):
+        states, _ = self.rows(images.squeeze(1))
+        return self.head(states[:, -1])
+
+
+@MODELS.register
+def resnet(
+    channels: Sequence[int] = (16, 32, 64),
+    blocks: int = 1,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    norm: str = "batch",
+    outputs: int = 10,
+) -> nn.Layer:
+    """A small residual network (He et al. 2015, arXiv 1512.03385): a stage per width, halved in between by pooling."""
+    layers, before = [], 1
+    for stage, width in enumerate(channels):
+        layers.append(ConvBlock(before, width, 3, pool=2 if stage else 1, norm=norm, activation=activation))
+        layers += [ResidualBlock(width, norm, activation) for _ in range(blocks)]
+        before = width
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2D(1), nn.Flatten(), *_dropout(dropout), nn.Linear(before, outputs)
+    )
+
+
+class ConvBlock(nn.Layer):
+    """Convolution, max pool, bias or norm, activation: [n, c, h, w] -> [n, channels, h // pool, w // pool].
+
+    The textbook order is bias, activation, pool. A maximum commutes with adding a constant and with a rising function, so pooling
+    first gives the same numbers, and everything after it touches a quarter of them.
+    """
+
+    def __init__(self, before, channels, kernel, pool=1, norm="none", activation="relu", padding=None):
+        super().__init__()
+        padding = kernel // 2 if padding is None else padding
+        self.conv = Conv2D(before, channels, kernel, padding=padding, bias_attr=False)
+        self.pool = pool
+        self.norm = nn.Sequential(*(_norm(norm, channels, images=True) or [Bias(channels)]))
+        self.activation = ACTIVATIONS.pick(activation)()
+
+    def forward(self, images):
+        return self.activation(self.norm(max_pool(self.conv(images), self.pool)))
+
+
+class ResidualBlock(nn.Layer):
+    """Two 3x3 convolutions around which the input passes unchanged: [n, c, h, w] -> [n, c, h, w]."""
+
+    def __init__(self, channels, norm, activation):
+        super().__init__()
+        self.first = ConvBlock(channels, channels, 3, norm=norm, activation=activation)
+        self.second = ConvBlock(channels, channels, 3, norm=norm, activation="identity")
+        self.activation = ACTIVATIONS.pick(activation)()
+
+    def forward(self, images):
+        return self.activation(images + self.second(self.first(images)))
+
+
+class Bias(nn.Layer):
+    """One learnt number per channel: [n, c, h, w] -> [n, c, h, w]."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.bias = self.create_parameter([channels], is_bias=True)
+
+    def forward(self, images):
+        # On [n, c, h * w] Paddle's broadcast add and its gradient take a tenth of their time on [n, c, h, w] (2 cores: 17 -> 1 ms).
+        return (images.flatten(2) + self.bias.unsqueeze(1)).reshape(images.shape)
+
+
+class Conv2D(nn.Conv2D):
+    """`paddle.nn.Conv2D` of stride 1, computed on a processor as two one-dimensional unfoldings around a matrix product.
+
+    Paddle copies every k x k patch (25 times the image for 5x5), which takes two thirds of a training step. Here only rows of k pixels
+    are copied (5 times); one matrix product gives what each row adds to the k output rows above and below it; folding adds
+    them up. Same multiplications, same result up to rounding.
+    """
+
+    def forward(self, images):
+        k, p = self._kernel_size[0], self._padding
+        # One input channel makes the k-fold output of the product larger than the patches would have been.
+        if self._in_channels < k or not on_processor(images):
+            return super().forward(images)
+        height, width = images.shape[2:]
+        rows = F.unfold(images, [1, k], paddings=[0, p])  # [n, c * k, h * out_width]
+        # [out, in, ky, kx] -> [out * ky, in * kx]; fold adds from below, so ky runs backwards.
+        weight = self.weight.flip([2]).transpose([0, 2, 1, 3]).reshape([self._out_channels * k, -1])
+        shift = k - 1 - p
+        return F.fold(
+            paddle.matmul(weight, rows), [height + 2 * p - k + 1, width + 2 * p - k + 1], [k, 1], paddings=[shift, 0]
+        )
+
+
+def max_pool(images, size: int):
+    """The maximum of every size x size square: [n, c, h, w] -> [n, c, h // size, w // size]."""
+    if size == 1:
+        return images
+    if on_processor(images):
+        # Asking for the places of the maxima spares the backward pass the search for them (5.0 -> 2.4 ms).
+        return F.max_pool2d(images, size, size, return_mask=True)[0]
+    return F.max_pool2d(images, size, size)
+
+
+def on_processor(tensor) -> bool:
+    """Whether `tensor` is computed eagerly on a CPU; in a program being traced for export the plain operators are wanted."""
+    return paddle.in_dynamic_mode() and tensor.place.is_cpu_place()
+
+
+def _head(features, widths, activation, dropout, outputs) -> list:
+    layers = []
+    for before, after in zip([features, *widths], widths):
+        layers += [*_dropout(dropout), nn.Linear(before, after), ACTIVATIONS.pick(activation)()]
+    return [*layers, *_dropout(dropout), nn.Linear([features, *widths][-1], outputs)]
+
+
+def _dropout(rate: float) -> list:
+    return [nn.Dropout(rate)] if rate else []
+
+
+def _norm(kind: str, width: int, images: bool) -> list:
+    kinds = {
+        "none": lambda: [],
+        "batch": lambda: [nn.BatchNorm2D(width) if images else nn.BatchNorm1D(width)],
+        "group": lambda: [nn.GroupNorm(4 if width % 4 == 0 else 1, width)],
+    }
+    if kind not in kinds:
+        raise UsageError(f"there is no norm {kind!r}; choices: {', '.join(kinds)}")
+    return kinds[kind]()
+
+
+@ACTIVATIONS.register
+def relu():
+    """max(0, x)."""
+    return nn.ReLU()
+
+
+@ACTIVATIONS.register
+def sigmoid():
+    """1 / (1 + exp(-x)): the course's first one; saturates."""
+    return nn.Sigmoid()
+
+
+@ACTIVATIONS.register
+def tanh():
+    """A sigmoid from -1 to 1: LeNet's."""
+    return nn.Tanh()
+
+
+@ACTIVATIONS.register
+def leaky_relu():
+    """x, or 0.01 x where negative."""
+    return nn.LeakyReLU()
+
+
+@ACTIVATIONS.register
+def elu():
+    """x, or exp(x) - 1 where negative."""
+    return nn.ELU()
+
+
+@ACTIVATIONS.register
+def gelu():
+    """x times the normal distribution function of x."""
+    return nn.GELU()
+
+
+@ACTIVATIONS.register
+def silu():
+    """x times its sigmoid; also called swish."""
+    return nn.Silu()
+
+
+@ACTIVATIONS.register
+def identity():
+    """x: no activation; the network then is linear, however deep."""
+    return nn.Identity()

@@ -1,0 +1,80 @@
+"""Optimisers: each part makes one of Paddle's, for a list of parameters.
+
+The learning rate is a plain number that the trainer sets before every step from a pure function of the step, so no scheduler object
+has to be saved. `weight_decay` is L2 regularisation (the gradient of decay / 2 * |w|^2 is added) except in adamw and lamb,
+where it shrinks the weights beside the step, as their papers have it.
+"""
+
+import paddle.optimizer as po
+from paddle.nn import ClipGradByGlobalNorm
+from paddle.regularizer import L2Decay
+
+from .registry import Registry
+
+OPTIMIZERS = Registry("optimizer")
+
+
+def make_optimizer(name: str, parameters, learning_rate: float, weight_decay=0.0, clip_norm=0.0, **arguments):
+    """The optimiser `name` for `parameters`; gradients longer than `clip_norm` together are shortened to it (0: never)."""
+    common = {"learning_rate": float(learning_rate), "parameters": list(parameters)}
+    if clip_norm:
+        common["grad_clip"] = ClipGradByGlobalNorm(clip_norm)
+    return OPTIMIZERS.pick(name)(common, weight_decay, **arguments)
+
+
+def _l2(weight_decay: float):
+    return L2Decay(weight_decay) if weight_decay else None
+
+
+@OPTIMIZERS.register
+def sgd(common, weight_decay):
+    """Stochastic gradient descent: against the gradient of one batch, by the learning rate."""
+    return po.SGD(**common, weight_decay=_l2(weight_decay))
+
+
+@OPTIMIZERS.register
+def momentum(common, weight_decay, momentum: float = 0.9, nesterov: bool = False):
+    """SGD with inertia: a decaying sum of past gradients steadies the direction (Polyak 1964)."""
+    return po.Momentum(**common, weight_decay=_l2(weight_decay), momentum=momentum, use_nesterov=nesterov)
+
+
+@OPTIMIZERS.register
+def adagrad(common, weight_decay, epsilon: float = 1e-6):
+    """Every weight its own step, smaller the more it has moved (Duchi et al. 2011)."""
+    return po.Adagrad(**common, weight_decay=_l2(weight_decay), epsilon=epsilon)
+
+
+@OPTIMIZERS.register
+def adadelta(common, weight_decay, epsilon: float = 1e-6, rho: float = 0.95):
+    """AdaGrad over a sliding window, in the units of the weights (Zeiler 2012, arXiv 1212.5701)."""
+    return po.Adadelta(**common, weight_decay=_l2(weight_decay), epsilon=epsilon, rho=rho)
+
+
+@OPTIMIZERS.register
+def rmsprop(common, weight_decay, rho: float = 0.95, epsilon: float = 1e-6, momentum: float = 0.0):
+    """The gradient divided by a running mean of its size (Hinton 2012)."""
+    return po.RMSProp(**common, weight_decay=_l2(weight_decay), rho=rho, epsilon=epsilon, momentum=momentum)
+
+
+@OPTIMIZERS.register
+def adam(common, weight_decay, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+    """Momentum and a step per weight together (Kingma and Ba 2014, arXiv 1412.6980)."""
+    return po.Adam(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
+
+
+@OPTIMIZERS.register
+def adamw(common, weight_decay, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+    """Adam whose weight decay does not pass through the moments (Loshchilov and Hutter 2017, arXiv 1711.05101)."""
+    return po.AdamW(**common, weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
+
+
+@OPTIMIZERS.register
+def adamax(common, weight_decay, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+    """Adam with the largest recent gradient in place of its mean square (arXiv 1412.6980, section 7)."""
+    return po.Adamax(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
+
+
+@OPTIMIZERS.register
+def lamb(common, weight_decay, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6):
+    """Adam with a step in proportion to each layer's weights, for very large batches (You et al. 2019, arXiv 1904.00962)."""
+    return po.Lamb(**common, lamb_weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
