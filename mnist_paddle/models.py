@@ -95,10 +95,10 @@ def resnet(
     norm: str = "batch",
     outputs: int = 10,
 ) -> nn.Layer:
-    """A small residual network (He et al. 2015, arXiv 1512.03385): a stage per width, halved in between by pooling."""
+    """A small residual network (He et al. 2015, arXiv 1512.03385): a stage per width, each begun by a halving pool."""
     layers, before = [], 1
-    for stage, width in enumerate(channels):
-        layers.append(ConvBlock(before, width, 3, pool=2 if stage else 1, norm=norm, activation=activation))
+    for width in channels:
+        layers.append(ConvBlock(before, width, 3, pool=2, norm=norm, activation=activation))
         layers += [ResidualBlock(width, norm, activation) for _ in range(blocks)]
         before = width
     return nn.Sequential(
