@@ -24,6 +24,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def local_device() -> int:
+    """The number of the GPU that the launcher gave this process."""
+    return int(os.environ.get("FLAGS_selected_gpus", "0").split(",")[0])
+
+
 def start() -> None:
     """Connect the processes that the launcher started (NCCL on GPUs, gloo on CPUs)."""
     if world_size() > 1:
@@ -52,6 +57,11 @@ def total(values: np.ndarray) -> np.ndarray:
     tensor = paddle.to_tensor(values)
     dist.all_reduce(tensor)
     return tensor.numpy()
+
+
+def from_main(value: float) -> float:
+    """The main rank's value, on every rank."""
+    return float(total(np.array([value if is_main() else 0.0]))[0])
 
 
 def barrier() -> None:

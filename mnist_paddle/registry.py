@@ -14,6 +14,14 @@ class RunError(Exception):
     """A run that cannot go on (the loss is not finite, the disk is full): one line, exit status 1."""
 
 
+class Interrupted(RunError):
+    """A run that a signal ended, after saving; its exit status is 128 + the signal's number, as a shell has it."""
+
+    def __init__(self, message: str, signal: int):
+        super().__init__(message)
+        self.signal = signal
+
+
 class Registry(dict):
     """A dict from a name to a part; the part's function name is its name, its docstring's first line its description.
 

@@ -7,7 +7,9 @@ import ctypes
 import gzip  # noqa: F401  Paddle 2.6 crashes when zlib is first loaded after it, so zlib is loaded here.
 import importlib.util
 import os
+import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -70,3 +72,30 @@ def fail(error: Exception, status: int) -> int:
     """Print an error as one line on stderr and return the exit status: what every script ends with when it fails."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return status
+
+
+class StopRequest:
+    """SIGTERM and SIGINT as a wish to stop: the loop ends its step, saves and leaves. A second SIGINT ends it at once.
+
+    Inside the `with`, `signal` is the number received, or None. Paddle puts its own handler on SIGTERM at import, which prints
+    a C++ trace and dies; ours comes later and wins. Outside the main thread Python takes no handlers, and none is set.
+    """
+
+    def __init__(self):
+        self.signal = None
+        self._before = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def _receive(self, number, frame):
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def __exit__(self, *error):
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
