@@ -5,7 +5,7 @@
 """
 
 from . import runtime
-from .registry import RunError, UsageError
+from .registry import Interrupted, RunError, UsageError
 from .version import __version__
 
 runtime.prepare()
@@ -24,13 +24,15 @@ _HOME = {
     "LOSSES": "losses",
     "OPTIMIZERS": "optimizers",
     "SCHEDULES": "schedules",
+    "make_optimizer": "optimizers",
+    "load_loss": "losses",
     "load_model": "checkpoint",
     "fit": "trainer",
     "evaluate": "trainer",
 }
 _WITHOUT_PADDLE = {"config", "data.dataset", "data.augment", "schedules"}
 
-__all__ = ["RunError", "UsageError", "__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["Interrupted", "RunError", "UsageError", "__version__", *_HOME]
 
 
 def __getattr__(name):

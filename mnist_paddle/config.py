@@ -40,7 +40,7 @@ class Config:
     # Data
     dataset: str = setting("mnist", "which dataset")
     data_dir: Optional[str] = setting(None, "file or folder that holds it, in any known format (default: cache, then download)")
-    validation_size: int = setting(10_000, "training images set apart for validation; 0 trains on all", 0)
+    validation_size: Optional[int] = setting(None, "training images set apart for validation (default: a sixth, 10,000 of MNIST); 0: none", 0)
     reader: str = setting("async", "sync: batches when asked; async: ahead, by a worker; resident: on the device")
     augment: str = setting("none", "label-preserving transform of the training images")
     # Network and loss
@@ -94,17 +94,30 @@ def choices(name: str) -> dict:
     return catalogue(*TABLES[name])
 
 
+def listing() -> str:
+    """What `--list` prints: every table and its parts, a line each."""
+    lines = []
+    for name in TABLES:
+        lines += [f"--{name}"] + [f"  {entry.name:16} {entry.description}" for entry in choices(name).values()] + [""]
+    lines += [f"--{name}  {', '.join(options)}" for name, options in CHOICES.items()]
+    return "\n".join(lines)
+
+
 def load_config(argv=None) -> Config:
     """The Config of a command line: defaults < `--config FILE` < flags, in whatever order they were typed.
 
     Raises `UsageError` for unknown flags and keys, wrong types, values out of range and combinations that make no sense;
-    `--help`, `--version` and `--print_config` print and exit.
+    `--help`, `--list`, `--version` and `--print_config` print and exit.
     """
     import jsonargparse
 
     parser = make_parser()
+    argv = sys.argv[1:] if argv is None else argv
+    if "--list" in argv:
+        print(listing())
+        sys.exit()
     try:
-        found = parser.parse_args(tidy(sys.argv[1:] if argv is None else argv))
+        found = parser.parse_args(tidy(argv))
     except (jsonargparse.ArgumentError, OSError, ValueError, TypeError) as error:
         raise UsageError(f"{error} (see --help)") from None
     return Config(**{field.name: getattr(found, field.name) for field in dataclasses.fields(Config)})
@@ -123,6 +136,7 @@ def make_parser():
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="YAML file of settings; flags go over it")
+    parser.add_argument("--list", action="store_true", help="print every model, loss, optimiser, ... with its one line")
     parser.add_argument("--version", action="version", version=f"mnist_paddle {__version__}")
     for field in dataclasses.fields(Config):
         options = {"help": field.metadata["help"]}
@@ -179,10 +193,10 @@ def _check_field(name, value, field) -> None:
     """Type and range. The parser has converted what it could; a Config made in Python comes here unconverted."""
     kind = field.type
     if value is None:
-        if kind not in (Optional[str], Optional[float]):
+        if kind not in (Optional[str], Optional[int], Optional[float]):
             raise UsageError(f"--{name} must be set; it is None")
         return
-    wanted = {Optional[str]: str, Optional[float]: float}.get(kind, kind)
+    wanted = {Optional[str]: str, Optional[int]: int, Optional[float]: float}.get(kind, kind)
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
         raise UsageError(f"--{name} must be a {wanted.__name__}; it is {value!r}")

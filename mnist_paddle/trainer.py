@@ -17,7 +17,7 @@ from . import checkpoint, distributed
 from .config import Config
 from .data.dataset import load_dataset
 from .data.loader import Loader, normalise
-from .losses import LOSSES
+from .losses import load_loss
 from .models import MODELS
 from .optimizers import make_optimizer
 from .record.metrics import Evaluation
@@ -148,11 +148,11 @@ def train(config: Config, state: State, dataset, run: Run, clock: Clock) -> None
     epoch_steps = loader.steps_per_epoch
     total_steps = count_steps(config, len(dataset.train))
     rate = make_schedule(config, epoch_steps, total_steps)
-    loss_function = functools.partial(LOSSES.pick(config.loss), **config.loss_args)
+    loss_function = load_loss(config.loss, config.loss_args)
     model = distributed.replicate(state.model)
     model.train()
     window = Window(state.step)
-    watch = Watch(config, run, clock, epoch_steps, total_steps)
+    watch = Watch(config, run, clock, epoch_steps, total_steps, has_validation=len(dataset.validation) > 0)
     with StopRequest() as stop, watch.bar, closing(loader.batches(state.step, total_steps)) as batches:
         for batch in batches:
             # Dropout's numbers follow from (seed, step, rank) alone, so that no generator has to be saved.
@@ -194,7 +194,7 @@ def count_steps(config: Config, examples: int) -> int:
     return 1 if config.dry_run else config.epochs * math.ceil(examples / config.batch_size)
 
 
-def make_schedule(config: Config, epoch_steps: int, total_steps: int):
+def make_schedule(config: Config, epoch_steps: int, total_steps: int, has_validation: bool):
     """The learning rate as a function of the step."""
     warmup_steps = round(config.warmup_epochs * epoch_steps)
     rate = functools.partial(
@@ -207,10 +207,10 @@ def make_schedule(config: Config, epoch_steps: int, total_steps: int):
 class Watch:
     """The looks at a run: a point on the training curves, a validation, and whether it is time to stop."""
 
-    def __init__(self, config: Config, run, clock: Clock, epoch_steps: int, total_steps: int):
+    def __init__(self, config: Config, run, clock: Clock, epoch_steps: int, total_steps: int, has_validation: bool):
         self.config, self.run, self.clock, self.epoch_steps = config, run, clock, epoch_steps
         self.evaluate_every = config.evaluate_every or epoch_steps
-        self.validates = config.validation_size > 0 and not config.overfit_batches
+        self.validates = has_validation and not config.overfit_batches
         self.bar = progress_bar(total_steps * config.batch_size, 0, enabled=distributed.is_main())
         self.figures = {"loss": math.nan, "accuracy": 0.0}
 
@@ -316,7 +316,7 @@ def finish(config: Config, state: State, dataset, run, clock: Clock, device: str
     """Open the test set, once, with the best weights; write report and pictures; say how it went."""
     seconds = clock.elapsed()
     checkpoint.restore_model(state.model, state.best, run.folder)
-    loss_function = functools.partial(LOSSES.pick(config.loss), **config.loss_args)
+    loss_function = load_loss(config.loss, config.loss_args)
     found = evaluate(state.model, dataset.test, loss_function)
     report = {
         "test_accuracy": found.accuracy,

