@@ -6,13 +6,13 @@ The metadata holds one JSON text: format version, progress, config, versions.
 """
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from .files import write_atomically
 from .registry import UsageError
 
 FORMAT = 1
@@ -34,26 +34,6 @@ def optimizer_arrays(model, optimizer) -> dict[str, np.ndarray]:
         if owner is not None:
             arrays[f"{owners[owner]}/{key[len(owner) + 1 :]}"] = np.array(tensor.numpy())
     return arrays
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path`, flush to disk, rename over it: after a crash the old file or the new one is there, whole."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename itself is safe only once the folder is on disk
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def save(path, arrays: dict[str, np.ndarray], progress: dict) -> None:

@@ -55,10 +55,7 @@ class State:
 def build(config: Config) -> State:
     """The network and its optimiser, initialised from the seed."""
     paddle.seed(config.seed)
-    arguments = dict(config.model_args)
-    if config.activation is not None:
-        arguments["activation"] = config.activation
-    model = call("model", MODELS.pick(config.model), arguments)
+    model = call("model", MODELS.pick(config.model), model_arguments(config))
     arguments = dict(config.optimizer_args)
     if config.momentum is not None:
         arguments["momentum"] = config.momentum
@@ -69,6 +66,11 @@ def build(config: Config) -> State:
     if config.ema:
         state.average = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     return state
+
+
+def model_arguments(config: Config) -> dict:
+    """What the network is made with: --model_args and --activation."""
+    return {**config.model_args, **({} if config.activation is None else {"activation": config.activation})}
 
 
 def call(kind: str, part, arguments: dict):
@@ -169,7 +171,7 @@ def train(config: Config, state: State, dataset, run: Run, clock: Clock) -> None
                 with clock.paused():
                     watch.validation(state, dataset.validation, loss_function)
             if stop.signal:
-                run.save("last", *snapshot(state, epoch_steps))
+                save(run, "last", state, epoch_steps)
                 raise Interrupted(f"stopped by signal {stop.signal:d} after step {state.step}, which is saved in {run.folder}", stop.signal)
             if watch.enough(state):
                 break
@@ -194,7 +196,7 @@ def count_steps(config: Config, examples: int) -> int:
     return 1 if config.dry_run else config.epochs * math.ceil(examples / config.batch_size)
 
 
-def make_schedule(config: Config, epoch_steps: int, total_steps: int, has_validation: bool):
+def make_schedule(config: Config, epoch_steps: int, total_steps: int):
     """The learning rate as a function of the step."""
     warmup_steps = round(config.warmup_epochs * epoch_steps)
     rate = functools.partial(
@@ -243,8 +245,8 @@ class Watch:
         state.evaluations += 1
         if not self.validates or better:
             state.best, state.best_step = state.evaluated(), state.step
-            self.run.save("best", *snapshot(state, self.epoch_steps))
-        self.run.save("last", *snapshot(state, self.epoch_steps))
+            save(self.run, "best", state, self.epoch_steps)
+        save(self.run, "last", state, self.epoch_steps)
         gradients = {name: p.grad.numpy() for name, p in state.model.named_parameters() if p.grad is not None}
         self.run.curves.histograms(state.step, {name: p.numpy() for name, p in state.model.named_parameters()}, gradients)
         self.run.say(f"{line}  ({self.clock.images / self.clock.elapsed():,.0f} images/s)")
@@ -312,13 +314,29 @@ def snapshot(state: State, epoch_steps: int) -> tuple[dict, dict]:
     }
 
 
+def save(run: Run, name: str, state: State, epoch_steps: int) -> None:
+    """Write the checkpoint `name`; only the main rank does."""
+    if run.main:
+        arrays, progress = snapshot(state, epoch_steps)
+        checkpoint.save(run.folder / f"{name}.safetensors", arrays, {"config": run.settings, **progress})
+
+
 def finish(config: Config, state: State, dataset, run, clock: Clock, device: str) -> dict:
     """Open the test set, once, with the best weights; write report and pictures; say how it went."""
     seconds = clock.elapsed()
-    checkpoint.restore_model(state.model, state.best, run.folder)
-    loss_function = load_loss(config.loss, config.loss_args)
-    found = evaluate(state.model, dataset.test, loss_function)
-    report = {
+    with run.drawing(config.model, model_arguments(config)):
+        checkpoint.restore_model(state.model, state.best, run.folder)
+        found = evaluate(state.model, dataset.test, load_loss(config.loss, config.loss_args))
+        report = make_report(config, state, dataset, found, clock.images, seconds, device)
+        run.pictures(state.step, dataset.test, found, report)
+    run.write_json("report.json", report)
+    run.say(last_words(report, run.folder, config.dry_run))
+    return {**report, "output_dir": str(run.folder)}
+
+
+def make_report(config, state, dataset, found, images: int, seconds: float, device: str) -> dict:
+    """What report.json holds: percent, nats, seconds."""
+    return {
         "test_accuracy": found.accuracy,
         "test_loss": found.loss,
         "validation_accuracy": state.best_accuracy if state.best_accuracy >= 0 else None,
@@ -328,17 +346,13 @@ def finish(config: Config, state: State, dataset, run, clock: Clock, device: str
         "steps": state.step,
         "parameters": int(sum(math.prod(p.shape) for p in state.model.parameters())),
         "train_seconds": round(seconds, 3),
-        "images_per_second": round(clock.images / seconds, 1),
+        "images_per_second": round(images / seconds, 1),
         "world_size": distributed.world_size(),
         "device": device,
         "dataset": dataset.name,
         "source": dataset.source,
         "versions": versions(),
     }
-    run.write_json("report.json", report)
-    run.pictures(state.model, dataset.test, found, dataclasses.asdict(config), report)
-    run.say(last_words(report, run.folder, config.dry_run))
-    return {**report, "output_dir": str(run.folder)}
 
 
 def set_device(wanted: str) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
-from .. import checkpoint
+from ..files import write_atomically
 from ..registry import UsageError
-from . import curves, plots
+from . import curves, graph, plots
 
 # What marks a folder as one that holds a run.
 MARKS = ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json")
@@ -28,26 +28,35 @@ class Run:
         self.folder, self.settings, self.main, self.say = folder, settings, main, say
         self.curves = curves.open_curves(folder, enabled=main)
 
-    def save(self, name: str, arrays: dict, progress: dict) -> None:
-        """Write the checkpoint `name`.safetensors."""
-        if self.main:
-            checkpoint.save(self.folder / f"{name}.safetensors", arrays, {"config": self.settings, **progress})
-
     def write_json(self, name: str, content: dict) -> None:
         """Write a JSON file, whole or not at all."""
         if self.main:
-            checkpoint.write_atomically(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
+            write_atomically(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
 
-    def pictures(self, split, evaluation) -> None:
-        """The figures of the test set and the same in VisualDL: what was mistaken for what."""
+    @contextmanager
+    def drawing(self, model: str, arguments: dict):
+        """Draw the network graph beside what happens inside."""
+        if not self.main:
+            yield
+            return
+        process = graph.start(self.folder, model, arguments)
+        try:
+            yield
+        finally:
+            graph.finish(process, self.say)
+
+    def pictures(self, step: int, split, found, report: dict) -> None:
+        """The figures of the test set, and the same in VisualDL: what was mistaken for what."""
         if not self.main:
             return
         folder = self.folder / "plots"
-        plots.curves(self.folder / "metrics.jsonl", folder / "curves.png")
-        plots.confusion(evaluation.confusion, folder / "confusion.png", [str(digit) for digit in range(10)])
-        plots.mistakes(
-            split.images, split.labels, evaluation.predictions, evaluation.probabilities, folder / "mistakes.png"
-        )
+        plots.draw_curves(self.folder / "metrics.jsonl", folder / "curves.png")
+        plots.draw_confusion(found.confusion, folder / "confusion.png")
+        worst = found.worst(24)
+        plots.draw_mistakes(split.images[worst], found.captions(worst), folder / "mistakes.png")
+        self.curves.images(step, "test/wrongly_recognised", split.images[worst], found.captions(worst))
+        self.curves.pr_curves(step, found.labels, found.probabilities)
+        self.curves.hyperparameters(self.settings, {name: report[name] for name in ("test_accuracy", "test_loss")}, step)
 
 
 @contextmanager
@@ -61,7 +70,7 @@ def open_run(output_dir, settings: dict, name: str, dry_run: bool, main: bool, s
     if main:
         folder = Path(tempfile.mkdtemp(prefix="dry_run_")) if dry_run else make_folder(output_dir, name)
         (folder / "plots").mkdir(exist_ok=True)
-        checkpoint.write_atomically(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
+        write_atomically(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
     run = Run(folder, settings, main, say)
     try:
         yield run
@@ -101,25 +110,23 @@ def _new_folder(wanted: Path) -> Path:
     raise UsageError(f"{wanted}: a thousand runs of this name; give --output_dir")
 
 
-def last_words(report: dict, folder) -> str:
+def last_words(report: dict, folder, dry_run: bool) -> str:
     """What a run ends by saying: accuracy, time, where everything lies, what to type next."""
+    if dry_run:
+        return "dry run: every part worked, and the run folder is removed again; without --dry_run it trains"
     minutes, seconds = divmod(round(report["train_seconds"]), 60)
-    hours, minutes = divmod(minutes, 60)
     place = shlex.quote(str(folder))
-    script = shlex.quote(str(Path(sys.argv[0]).with_name("evaluate.py"))) if "train" in sys.argv[0] else "scripts/evaluate.py"
-    chosen = ""
+    script = Path(sys.argv[0]).with_name("evaluate.py") if Path(sys.argv[0]).name == "train.py" else "scripts/evaluate.py"
+    chosen = f"step {report['best_step']:,}"
     if report["validation_accuracy"] is not None:
-        chosen = f", best of {report['evaluations']} on validation ({report['validation_accuracy']:.2f} %)"
-    lines = [
-        f"test accuracy  {report['test_accuracy']:.2f} %   test loss {report['test_loss']:.4f}   weights of step {report['best_step']:,}{chosen}",
-        f"training       {report['epochs']:g} epochs, {report['steps']:,} steps in {hours}:{minutes:02}:{seconds:02}"
-        f" ({report['images_per_second']:,.0f} images/s on {report['device']})",
-        f"run folder     {folder}",
-        "",
-        "next:",
-        f"  curves       visualdl --logdir {place} --host 127.0.0.1 --disable-telemetry   and open http://127.0.0.1:8040/app/scalar",
-        f"               or look at {Path(folder) / 'plots'}{os.sep}: curves.png, confusion.png, mistakes.png",
-        f"  in detail    python {script} {place}",
-    ]
-    return "\n".join(lines)
+        chosen += f", best of {report['evaluations']} on validation with {report['validation_accuracy']:.2f} %"
+    return f"""
+test accuracy  {report["test_accuracy"]:.2f} %, loss {report["test_loss"]:.4f} (weights of {chosen})
+training       {report["epochs"]:g} epochs, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {report["images_per_second"]:,.0f} images/s on {report["device"]}
+run folder     {folder}
 
+next
+  curves       visualdl --logdir {place} --host 127.0.0.1 --disable-telemetry
+               then open http://127.0.0.1:8040/app/scalar; or look at {Path(folder, "plots", "curves.png")}
+  mistakes     {Path(folder, "plots", "mistakes.png")}
+  in detail    python {script} {place}"""

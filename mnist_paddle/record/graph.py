@@ -1,0 +1,53 @@
+"""The picture of a network for VisualDL, drawn in a process of its own.
+
+VisualDL reads the program format of Paddle 2, which Paddle 3 writes only when a flag is set before it is imported; and
+tracing a network in the training process would touch it. `start` returns at once, `finish` waits.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def start(folder, model: str, arguments: dict) -> subprocess.Popen:
+    """Begin to draw the network MODELS[model](**arguments) into a run folder."""
+    environment = {**os.environ, "FLAGS_enable_pir_api": "0", "CUDA_VISIBLE_DEVICES": ""}
+    for name in ("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"):
+        environment.pop(name, None)
+    root = str(Path(__file__).parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", __name__, str(folder), model, json.dumps(arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(drawing: subprocess.Popen, say, seconds: float = 60) -> None:
+    """Wait for the drawing; a network that can't be drawn costs one line, not the run."""
+    try:
+        _, errors = drawing.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        drawing.kill()
+        drawing.communicate()
+        errors = f"no end after {seconds:g} s"
+    if drawing.returncode:
+        reason = (errors.strip().splitlines() or ["unknown"])[-1]
+        say(f"the network graph could not be drawn ({reason}); everything else is there")
+
+
+def draw(folder: str, model: str, arguments: dict) -> None:
+    """What the process does: the file that VisualDL's LogWriter.add_graph would write, without a second file of records."""
+    import paddle
+    from visualdl.component.graph.exporter import translate_graph
+
+    from ..models import MODELS
+
+    network = MODELS.pick(model)(**arguments)
+    network.eval()
+    content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
+    Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_bytes(content)
+
+
+if __name__ == "__main__":
+    draw(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

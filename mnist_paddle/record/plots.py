@@ -1,0 +1,124 @@
+"""Figures for people without a browser. Drawn through matplotlib's objects, so that a notebook's own figures are left alone."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+
+# VisualDL makes the root logger talkative; matplotlib's notes on its font cache are nobody's business here.
+logging.getLogger("matplotlib").setLevel(logging.WARNING)
+
+DPI = 120
+TRAIN, VALIDATION, GREY = "#4C78A8", "#E45756", "#666666"
+
+
+def new_figure(width: float, height: float):
+    """An empty figure in inches that belongs to no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def read_metrics(path) -> dict:
+    """metrics.jsonl -> {(split, name): (steps, epochs, values)}, each float64 [n]; a torn last line is left out."""
+    series = {}
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            point = json.loads(line)
+        except ValueError:
+            continue
+        row = (point["step"], point["epoch"], np.nan if point["value"] is None else point["value"])
+        series.setdefault((point["split"], point["name"]), []).append(row)
+    return {key: np.array(rows, float).T for key, rows in series.items()}
+
+
+def draw_curves(metrics, png) -> None:
+    """Loss, error and learning rate over the epochs, training and validation on one axis each."""
+    series = read_metrics(metrics)
+    figure = new_figure(11, 3.6)
+    panels = figure.subplots(1, 3)
+    for axes, name in zip(panels, ("loss", "accuracy", "learning_rate")):
+        for split, colour in (("train", TRAIN), ("validation", VALIDATION)):
+            if (split, name) not in series:
+                continue
+            _, epochs, values = series[split, name]
+            if name == "accuracy":
+                values = np.maximum(100 - values, 0.01)  # 0 has no place on a logarithmic axis
+            thin = split == "train"
+            label = "training" if thin else "validation"
+            axes.plot(epochs, values, "-" if thin else "o-", color=colour, lw=1.1 if thin else 1.8, ms=4.5, label=label)
+        _dress(axes, name)
+    panels[0].legend(frameon=False)
+    figure.savefig(png)
+
+
+def _dress(axes, name: str) -> None:
+    titles = {"loss": "Loss", "accuracy": "Error (100 % - accuracy)", "learning_rate": "Learning rate"}
+    axes.set_title(titles[name], fontsize=11, loc="left")
+    axes.set_xlabel("epoch")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if name != "learning_rate" and axes.lines:
+        axes.set_yscale("log")
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(lambda value, place: f"{value:g} %")
+
+
+def draw_confusion(confusion: np.ndarray, png) -> None:
+    """The confusion matrix [10, 10]: counts, with mistakes coloured by their share of the row."""
+    figure = new_figure(6.4, 6)
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    mistakes = np.where(np.eye(len(confusion), dtype=bool), np.nan, shares)
+    top = max(float(np.nanmax(mistakes)), 1e-9)
+    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=top)
+    for row, column in np.ndindex(*confusion.shape):
+        right, count = row == column, confusion[row, column]
+        if right:
+            axes.add_patch(_square(column, row))
+        if count:
+            dark = not right and mistakes[row, column] > 0.6 * top
+            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    digits = range(len(confusion))
+    axes.set_xticks(digits, digits)
+    axes.set_yticks(digits, digits)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    wrong = int(confusion.sum() - np.trace(confusion))
+    axes.set_title(f"{wrong:,} of {confusion.sum():,} wrong; red: share of the row", fontsize=10, loc="left")
+    figure.savefig(png)
+
+
+def _square(column: int, row: int):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, color="#DDE8F3")
+
+
+def draw_mistakes(images: np.ndarray, captions, png) -> None:
+    """The surest mistakes, up to 24: the digit, and `label → prediction` with the network's certainty."""
+    figure = new_figure(9, 5.4)
+    _fill_tiles(figure, images, captions)
+    figure.suptitle("Worst mistakes on the test set: label → prediction, certainty" if len(images) else "No mistake at all")
+    figure.savefig(png)
+
+
+def tiles(images: np.ndarray, captions) -> np.ndarray:
+    """The same as an array uint8 [height, width, 3], for VisualDL."""
+    figure = new_figure(9, 0.4 + 1.25 * -(-len(images) // 8))
+    _fill_tiles(figure, images, captions)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def _fill_tiles(figure, images, captions) -> None:
+    rows = max(1, -(-len(images) // 8))
+    for axes in figure.subplots(rows, 8, squeeze=False).ravel():
+        axes.axis("off")
+    for axes, image, caption in zip(figure.axes, images, captions):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(caption, fontsize=9)
