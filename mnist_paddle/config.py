@@ -69,6 +69,7 @@ class Config:
     # Run
     seed: int = setting(0, "everything random follows from it", 0, 2**32 - 1)
     device: str = setting("auto", "auto takes a GPU when there is one")
+    threads: int = setting(0, "threads of a processor's matrix products; 0: one per core that the ranks share, 4 at the most", 0)
     output_dir: Optional[str] = setting(None, "run folder (default: a new one below runs/)")
     evaluate_every: int = setting(0, "validate every so many steps; 0: every epoch", 0)
     log_every: int = setting(50, "steps between two points of the training curves", 1)

@@ -62,6 +62,11 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
 
 
+def usable_cores() -> int:
+    """The cores that this process may run on: fewer than the machine's in a container or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def require_paddle() -> None:
     """A `UsageError` that names both commands where neither build of paddle is installed."""
     if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
+from paddle.framework import core
 
 from . import checkpoint, distributed
 from .config import Config
@@ -24,7 +25,7 @@ from .record.metrics import Evaluation
 from .record.progress import Clock, Window, progress_bar
 from .record.run import Run, last_words, open_run
 from .registry import Interrupted, UsageError
-from .runtime import StopRequest
+from .runtime import StopRequest, usable_cores
 from .schedules import learning_rate
 from .version import __version__
 
@@ -133,7 +134,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     Raises `UsageError` for what the user can mend and `RunError` for a run that cannot go on.
     """
     distributed.start()
-    device = set_device(config.device)
+    device = set_device(config.device, config.threads)
     if dataset is None:
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say or print)
     state = build(config)
@@ -355,16 +356,21 @@ def make_report(config, state, dataset, found, images: int, seconds: float, devi
     }
 
 
-def set_device(wanted: str) -> str:
-    """Choose the device and name it; a `UsageError` where there is no such one."""
+def set_device(wanted: str, threads: int = 0) -> str:
+    """Choose the device and name it; on a processor also the threads of its matrix products (0: every core it may use).
+
+    Raises `UsageError` where there is no such device.
+    """
     has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if wanted == "gpu" and not has_gpu:
         raise UsageError("--device gpu: this Paddle sees no GPU; install paddlepaddle-gpu, or use --device cpu")
-    if wanted == "cpu" or not has_gpu:
-        paddle.set_device("cpu")
-        return "cpu"
-    paddle.set_device(f"gpu:{distributed.local_device()}")
-    return "gpu"
+    if wanted != "cpu" and has_gpu:
+        paddle.set_device(f"gpu:{distributed.local_device()}")
+        return "gpu"
+    paddle.set_device("cpu")
+    # Paddle starts with one thread. Ranks share the cores, and beyond a few, products this small gain nothing.
+    core.set_num_threads(threads or max(1, min(4, usable_cores() // distributed.world_size())))
+    return "cpu"
 
 
 def versions() -> dict:

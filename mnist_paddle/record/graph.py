@@ -46,7 +46,7 @@ def draw(folder: str, model: str, arguments: dict) -> None:
     network = MODELS.pick(model)(**arguments)
     network.eval()
     content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
-    Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_bytes(content)
+    Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_text(content)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,184 @@
+"""Measure speed as ratios within one run: each rival in a fresh process, in turns, medians of several repeats.
+
+  python scripts/benchmark.py train     training the course CNN: this toolkit against the same network in plain Paddle
+  python scripts/benchmark.py loader    batches of 64: this loader against paddle.io.DataLoader, on one core
+"""
+
+import argparse
+import gzip
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BATCH = 64
+
+
+def train_plain(steps: int) -> float:
+    """The course CNN as Paddle's documentation writes it, with its batches ready in memory: images/s."""
+    import numpy as np
+    import paddle
+    from paddle import nn
+
+    paddle.seed(0)
+    network = nn.Sequential(
+        nn.Conv2D(1, 20, 5, padding=2), nn.ReLU(), nn.MaxPool2D(2, 2),
+        nn.Conv2D(20, 20, 5, padding=2), nn.ReLU(), nn.MaxPool2D(2, 2),
+        nn.Flatten(), nn.Linear(980, 10),
+    )  # fmt: skip
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
+    criterion = nn.CrossEntropyLoss()
+    images = paddle.to_tensor(np.random.default_rng(0).normal(size=(BATCH, 1, 28, 28)).astype("float32"))
+    labels = paddle.to_tensor(np.arange(BATCH) % 10)
+
+    def step():
+        loss = criterion(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+
+    return speed(step, steps)
+
+
+def train_ours(steps: int) -> float:
+    """The same network and optimiser through this toolkit, its loader included: images/s."""
+    from mnist_paddle import LOSSES, Config, Loader
+    from mnist_paddle.data.dataset import Split
+    from mnist_paddle.trainer import build, set_device, train_step
+
+    set_device("cpu", threads=0)
+    state = build(Config(model="cnn", optimizer="adam", learning_rate=1e-3))
+    batches = Loader(Split(*digits(10_000)), BATCH).batches()
+    rate = speed(lambda: train_step(state, state.model, LOSSES["cross_entropy"], next(batches), 1e-3), steps)
+    batches.close()
+    return rate
+
+
+def digits(count: int) -> tuple:
+    """Random images and labels; speed does not depend on what they show."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    return images, generator.integers(0, 10, count).astype(np.uint8)
+
+
+def speed(step, steps: int) -> float:
+    """Images a second of a function that handles one batch, after a tenth of the steps as warm-up."""
+    for _ in range(steps // 10 + 1):
+        step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return BATCH * steps / (time.perf_counter() - start)
+
+
+def loader_paddle(steps: int) -> float:
+    """paddle.vision.datasets.MNIST through paddle.io.DataLoader, normalised, shuffled: images/s."""
+    import numpy as np
+    import paddle
+    from paddle.vision.transforms import Compose, Normalize, ToTensor
+
+    from mnist_paddle.data.sources import idx_bytes
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for name, array in zip(("images", "labels"), digits(20_000)):
+            paths.append(str(Path(folder, f"{name}.gz")))
+            Path(paths[-1]).write_bytes(gzip.compress(idx_bytes(np.asarray(array)), 1))
+        transform = Compose([ToTensor(), Normalize([0.1307], [0.3081])])
+        data = paddle.vision.datasets.MNIST(*paths, mode="train", transform=transform, download=False)
+        batches = iter(paddle.io.DataLoader(data, batch_size=BATCH, shuffle=True, num_workers=0))
+        return speed(lambda: next(batches), min(steps, 250))
+
+
+def loader_of(reader: str):
+    """This toolkit's reader of that name, up to Paddle tensors: images/s."""
+
+    def measure(steps: int) -> float:
+        from mnist_paddle import Loader
+        from mnist_paddle.data.dataset import Split
+
+        batches = Loader(Split(*digits(50_000)), BATCH, reader=reader).batches()
+        rate = speed(lambda: next(batches), steps)
+        batches.close()
+        return rate
+
+    return measure
+
+
+def loader_numpy(steps: int) -> float:
+    """This toolkit's batches as NumPy arrays, float32, normalised, shuffled: images/s."""
+    from mnist_paddle.data.dataset import Split
+    from mnist_paddle.data.loader import Plan, make_batch
+
+    split, plan = Split(*digits(50_000)), Plan(50_000, BATCH)
+    counter = iter(range(10**9))
+    return speed(lambda: make_batch(split, plan, next(counter)), steps)
+
+
+RIVALS = {
+    "train": {"plain Paddle": train_plain, "mnist_paddle": train_ours},
+    "loader": {
+        "paddle.vision MNIST + paddle.io.DataLoader": loader_paddle,
+        "NumPy batches": loader_numpy,
+        "reader sync": loader_of("sync"),
+        "reader async": loader_of("async"),
+        "reader resident": loader_of("resident"),
+    },
+}
+STEPS = {"train": 150, "loader": 5000}
+
+
+def measure(kind: str, name: str) -> float:
+    """One rival in a process of its own; for the loader on one core."""
+    command = [sys.executable, "-W", "ignore", __file__, "one", kind, name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"error: benchmark {kind}, {name} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(kind: str, repeats: int) -> dict:
+    """All rivals in turns: median images/s of each, and the ratio to the first, which is Paddle's own."""
+    found = {name: [] for name in RIVALS[kind]}
+    for _ in range(repeats):
+        for name, rates in found.items():
+            rates.append(measure(kind, name))
+    medians = {name: statistics.median(rates) for name, rates in found.items()}
+    base = next(iter(medians.values()))
+    return {
+        name: {"images_per_second": round(rate), "ratio": round(rate / base, 2), "runs": [round(r) for r in found[name]]}
+        for name, rate in medians.items()
+    }
+
+
+def main(argv) -> int:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=tuple(RIVALS))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    if argv[:1] == ["one"]:
+        kind, name = argv[1:]
+        if kind == "loader" and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        print(json.dumps(RIVALS[kind][name](STEPS[kind])))
+        return 0
+    arguments = parser.parse_args(argv)
+    found = compare(arguments.kind, arguments.repeats)
+    if arguments.json:
+        print(json.dumps(found))
+        return 0
+    for name, row in found.items():
+        low, high = min(row["runs"]), max(row["runs"])
+        print(f"{name:44} {row['images_per_second']:>10,} images/s  x {row['ratio']:<6} ({low:,} to {high:,})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
