@@ -59,7 +59,9 @@ def load(path) -> tuple[dict[str, np.ndarray], dict]:
     if not isinstance(progress, dict) or "format" not in progress:
         raise UsageError(f"{path}: a safetensors file, but not a checkpoint of mnist_paddle")
     if progress["format"] != FORMAT:
-        raise UsageError(f"{path}: checkpoint format {progress['format']}; this version reads format {FORMAT}: update mnist_paddle")
+        raise UsageError(
+            f"{path}: checkpoint format {progress['format']}; this version reads format {FORMAT}: update mnist_paddle"
+        )
     return arrays, progress
 
 

@@ -24,7 +24,11 @@ def linear(outputs: int = 10) -> nn.Layer:
 
 @MODELS.register
 def fc(
-    widths: Sequence[int] = (200, 100), activation: str = "relu", dropout: float = 0.0, norm: str = "none", outputs: int = 10
+    widths: Sequence[int] = (200, 100),
+    activation: str = "relu",
+    dropout: float = 0.0,
+    norm: str = "none",
+    outputs: int = 10,
 ) -> nn.Layer:
     """Fully connected layers of any widths; the course's is widths=[10,10] with sigmoid."""
     widths = [widths] if isinstance(widths, int) else list(widths)
@@ -70,7 +74,7 @@ def lenet(activation: str = "tanh", dropout: float = 0.0, norm: str = "none", ou
 
 
 @MODELS.register
-class rnn(nn.Layer):  # noqa: N801  a part goes by the name of its table entry
+class rnn(nn.Layer):
     """A recurrent network that reads the image row by row: LSTM or GRU over 28 rows of 28 pixels."""
 
     def __init__(self, cell: str = "lstm", hidden: int = 128, layers: int = 1, dropout: float = 0.0, outputs: int = 10):
@@ -101,9 +105,7 @@ def resnet(
         layers.append(ConvBlock(before, width, 3, pool=2, norm=norm, activation=activation))
         layers += [ResidualBlock(width, norm, activation) for _ in range(blocks)]
         before = width
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2D(1), nn.Flatten(), *_dropout(dropout), nn.Linear(before, outputs)
-    )
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2D(1), nn.Flatten(), *_dropout(dropout), nn.Linear(before, outputs))
 
 
 class ConvBlock(nn.Layer):

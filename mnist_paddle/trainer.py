@@ -61,12 +61,22 @@ def build(config: Config) -> State:
     if config.momentum is not None:
         arguments["momentum"] = config.momentum
     optimizer = functools.partial(
-        make_optimizer, config.optimizer, model.parameters(), config.learning_rate, config.weight_decay, config.clip_norm
+        make_optimizer,
+        config.optimizer,
+        model.parameters(),
+        config.learning_rate,
+        config.weight_decay,
+        config.clip_norm,
     )
     state = State(model, call("optimizer", optimizer, arguments))
     if config.ema:
-        state.average = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        state.average = {name: parameter.detach().clone() for name, parameter in trainable(model)}
     return state
+
+
+def trainable(model) -> list:
+    """Names and parameters that are learnt; Paddle counts batch norm's running statistics among the parameters too."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
 
 
 def model_arguments(config: Config) -> dict:
@@ -100,7 +110,7 @@ def train_step(state: State, model, loss_function, batch, rate: float):
 def update_average(state: State, decay: float) -> None:
     """Move the averaged weights towards the current ones; early steps move further, so that the start is forgotten."""
     decay = min(decay, (1 + state.step) / (10 + state.step))
-    for name, parameter in state.model.named_parameters():
+    for name, parameter in trainable(state.model):
         average = state.average[name]
         average.set_value(average * decay + parameter * (1.0 - decay))
 
@@ -165,7 +175,7 @@ def train(config: Config, state: State, dataset, run: Run, clock: Clock) -> None
                 update_average(state, config.ema)
             window.add(outputs, batch.labels, losses)
             watch.count(batch.global_size)
-            last = state.step == total_steps or stop.signal
+            last = state.step == total_steps or stop.signal or watch.out_of_time()
             if state.step % config.log_every == 0 or state.step % watch.evaluate_every == 0 or last:
                 watch.training(state, window, rate(step=state.step - 1))
             if (state.step % watch.evaluate_every == 0 or last) and not stop.signal:
@@ -173,7 +183,10 @@ def train(config: Config, state: State, dataset, run: Run, clock: Clock) -> None
                     watch.validation(state, dataset.validation, loss_function)
             if stop.signal:
                 save(run, "last", state, epoch_steps)
-                raise Interrupted(f"stopped by signal {stop.signal:d} after step {state.step}, which is saved in {run.folder}", stop.signal)
+                raise Interrupted(
+                    f"stopped by signal {stop.signal:d} after step {state.step}, which is saved in {run.folder}",
+                    stop.signal,
+                )
             if watch.enough(state):
                 break
 
@@ -238,7 +251,9 @@ class Watch:
         if self.validates:
             with evaluated_weights(state):
                 found = evaluate(state.model, split, loss_function)
-            self.run.curves.scalars(state.step, self.epoch(state), "validation", loss=found.loss, accuracy=found.accuracy)
+            self.run.curves.scalars(
+                state.step, self.epoch(state), "validation", loss=found.loss, accuracy=found.accuracy
+            )
             line += f"  validation loss {found.loss:.4f}, accuracy {found.accuracy:.2f} %"
             better = found.accuracy > state.best_accuracy
             state.best_accuracy = max(found.accuracy, state.best_accuracy)
@@ -248,16 +263,19 @@ class Watch:
             state.best, state.best_step = state.evaluated(), state.step
             save(self.run, "best", state, self.epoch_steps)
         save(self.run, "last", state, self.epoch_steps)
-        gradients = {name: p.grad.numpy() for name, p in state.model.named_parameters() if p.grad is not None}
-        self.run.curves.histograms(state.step, {name: p.numpy() for name, p in state.model.named_parameters()}, gradients)
+        gradients = {name: p.grad.numpy() for name, p in trainable(state.model) if p.grad is not None}
+        self.run.curves.histograms(state.step, {name: p.numpy() for name, p in trainable(state.model)}, gradients)
         self.run.say(f"{line}  ({self.clock.images / self.clock.elapsed():,.0f} images/s)")
+
+    def out_of_time(self) -> bool:
+        """Whether --max_minutes are over. All ranks must stop at the same step, so the main rank's clock decides."""
+        limit = self.config.max_minutes
+        return limit is not None and bool(distributed.from_main(self.clock.elapsed() >= 60 * limit))
 
     def enough(self, state: State) -> bool:
         """Whether to stop before the last step; says why."""
         config, reason = self.config, None
-        # All ranks must stop at the same step, so the main rank's clock decides.
-        minutes = distributed.from_main(self.clock.elapsed() / 60) if config.max_minutes is not None else 0.0
-        if config.max_minutes is not None and minutes >= config.max_minutes:
+        if self.out_of_time():
             reason = f"--max_minutes {config.max_minutes:g} is over"
         elif config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy:
             reason = f"the validation accuracy reached --target_accuracy {config.target_accuracy:g}"
@@ -280,7 +298,7 @@ def evaluated_weights(state: State):
     if not state.average:
         yield
         return
-    current = {name: parameter.detach().clone() for name, parameter in state.model.named_parameters()}
+    current = {name: parameter.detach().clone() for name, parameter in trainable(state.model)}
     set_weights(state.model, state.average)
     try:
         yield
@@ -290,7 +308,7 @@ def evaluated_weights(state: State):
 
 def set_weights(model, tensors: dict) -> None:
     """Copy tensors into the parameters of the same names."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in trainable(model):
         parameter.set_value(tensors[name])
 
 
@@ -345,7 +363,7 @@ def make_report(config, state, dataset, found, images: int, seconds: float, devi
         "evaluations": state.evaluations,
         "epochs": round(state.step / math.ceil(len(dataset.train) / config.batch_size), 4),
         "steps": state.step,
-        "parameters": int(sum(math.prod(p.shape) for p in state.model.parameters())),
+        "parameters": sum(math.prod(parameter.shape) for _, parameter in trainable(state.model)),
         "train_seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),
         "world_size": distributed.world_size(),
@@ -375,4 +393,9 @@ def set_device(wanted: str, threads: int = 0) -> str:
 
 def versions() -> dict:
     """What the numbers depend on."""
-    return {"mnist_paddle": __version__, "paddle": paddle.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    return {
+        "mnist_paddle": __version__,
+        "paddle": paddle.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

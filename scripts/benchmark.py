@@ -1,7 +1,7 @@
 """Measure speed as ratios within one run: each rival in a fresh process, in turns, medians of several repeats.
 
-  python scripts/benchmark.py train     training the course CNN: this toolkit against the same network in plain Paddle
-  python scripts/benchmark.py loader    batches of 64: this loader against paddle.io.DataLoader, on one core
+python scripts/benchmark.py train     training the course CNN: this toolkit against the same network in plain Paddle
+python scripts/benchmark.py loader    batches of 64: this loader against paddle.io.DataLoader, on one core
 """
 
 import argparse
@@ -152,7 +152,11 @@ def compare(kind: str, repeats: int) -> dict:
     medians = {name: statistics.median(rates) for name, rates in found.items()}
     base = next(iter(medians.values()))
     return {
-        name: {"images_per_second": round(rate), "ratio": round(rate / base, 2), "runs": [round(r) for r in found[name]]}
+        name: {
+            "images_per_second": round(rate),
+            "ratio": round(rate / base, 2),
+            "runs": [round(r) for r in found[name]],
+        }
         for name, rate in medians.items()
     }
 

@@ -21,7 +21,9 @@ class Split:
 
     def __post_init__(self):
         if self.images.shape[1:] != (28, 28) or self.images.dtype != np.uint8:
-            raise UsageError(f"images must be uint8 [n, 28, 28]; these are {self.images.dtype} {list(self.images.shape)}")
+            raise UsageError(
+                f"images must be uint8 [n, 28, 28]; these are {self.images.dtype} {list(self.images.shape)}"
+            )
         if self.labels.shape != (len(self.images),):
             raise UsageError(f"{len(self.images):,} images but labels of shape {list(self.labels.shape)}")
         if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() <= 9):
@@ -67,7 +69,9 @@ def custom(data_dir, say) -> tuple:
     return sources.read_local(data_dir)
 
 
-def load_dataset(name: str = "mnist", data_dir: Optional[str] = None, validation_size: Optional[int] = None, say=print) -> Dataset:
+def load_dataset(
+    name: str = "mnist", data_dir: Optional[str] = None, validation_size: Optional[int] = None, say=print
+) -> Dataset:
     """Get a dataset and cut it into splits.
 
     `validation_size` images from the end of the training part are for validation, as in the course (None: 10,000, or a sixth
@@ -92,7 +96,9 @@ def _with_test(raw: Raw, notes: list) -> dict:
         return raw.parts
     images, labels = raw.parts["all"]
     if len(images) < 3:
-        raise UsageError(f"a dataset of {len(images)} images can't be split into train and test; there must be at least 3")
+        raise UsageError(
+            f"a dataset of {len(images)} images can't be split into train and test; there must be at least 3"
+        )
     order = np.random.default_rng(0).permutation(len(images))
     count = max(1, len(images) // 7)
     notes.append(f"one part only: {count:,} of {len(images):,} images drawn for testing, always the same")

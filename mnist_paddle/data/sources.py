@@ -107,7 +107,9 @@ def obtain(origin: Origin, data_dir, say) -> tuple[Raw, str]:
             source = _fetch(origin, folder, say)
             raw = _from_cache(origin, folder, say)
     if raw is None:
-        raise UsageError(f"{folder}: the files fetched from {source} can't be read back; set MNIST_PADDLE_CACHE to another folder")
+        raise UsageError(
+            f"{folder}: the files fetched from {source} can't be read back; set MNIST_PADDLE_CACHE to another folder"
+        )
     return raw, source
 
 
@@ -174,7 +176,9 @@ def _fetch(origin: Origin, folder: Path, say) -> str:
             say(f"  {place}: {error}")
             refused.append(place)
         except OSError as error:
-            raise UsageError(f"{folder}: can't be written ({error.strerror or error}); set MNIST_PADDLE_CACHE to another folder") from None
+            raise UsageError(
+                f"{folder}: can't be written ({error.strerror or error}); set MNIST_PADDLE_CACHE to another folder"
+            ) from None
     raise UsageError(
         f"no source of {origin.name} answers (tried {', '.join(refused)}); "
         f"get its four IDX files by hand and give their folder as --data_dir"

@@ -24,7 +24,7 @@ def start(folder, model: str, arguments: dict) -> subprocess.Popen:
 
 
 def finish(drawing: subprocess.Popen, say, seconds: float = 60) -> None:
-    """Wait for the drawing; a network that can't be drawn costs one line, not the run."""
+    """Wait for the drawing; one that can't be drawn (a recurrent one: Paddle's tracer fails) costs a line."""
     try:
         _, errors = drawing.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -43,10 +43,25 @@ def draw(folder: str, model: str, arguments: dict) -> None:
 
     from ..models import MODELS
 
+    for name in ("sigmoid", "tanh", "gelu"):
+        setattr(paddle.nn.functional, name, _old_operator(name))
     network = MODELS.pick(model)(**arguments)
     network.eval()
     content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
     Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_text(content)
+
+
+def _old_operator(name: str):
+    """An activation as an operator of the old program format, which Paddle 3's own function no longer writes."""
+    from paddle.base.layer_helper import LayerHelper
+
+    def activation(x, *settings, **named):
+        helper = LayerHelper(name)
+        out = helper.create_variable_for_type_inference(x.dtype)
+        helper.append_op(type=name, inputs={"X": x}, outputs={"Out": out})
+        return out
+
+    return activation
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class Window:
         if not np.isfinite(sums).all():
             raise RunError(_diverged(self.first + int(np.argmin(np.isfinite(sums))) + 1))
         right = sum(
-            int((predict(outputs.numpy()) == labels.numpy()).sum()) for outputs, labels in zip(self.outputs, self.labels)
+            int((predict(outputs.numpy()) == labels.numpy()).sum())
+            for outputs, labels in zip(self.outputs, self.labels)
         )
         count = sum(len(step) for step in losses)
         right, count = distributed.total(np.array([right, count], np.float64))

@@ -56,7 +56,9 @@ class Run:
         plots.draw_mistakes(split.images[worst], found.captions(worst), folder / "mistakes.png")
         self.curves.images(step, "test/wrongly_recognised", split.images[worst], found.captions(worst))
         self.curves.pr_curves(step, found.labels, found.probabilities)
-        self.curves.hyperparameters(self.settings, {name: report[name] for name in ("test_accuracy", "test_loss")}, step)
+        self.curves.hyperparameters(
+            self.settings, {name: report[name] for name in ("test_accuracy", "test_loss")}, step
+        )
 
 
 @contextmanager
@@ -94,7 +96,9 @@ def make_folder(output_dir, name: str) -> Path:
         if not os.access(folder, os.W_OK):
             raise PermissionError(13, "no permission to write")
     except OSError as error:
-        raise UsageError(f"{output_dir or 'runs'}: can't make a run folder here ({error.strerror}); give another --output_dir") from None
+        raise UsageError(
+            f"{output_dir or 'runs'}: can't make a run folder here ({error.strerror}); give another --output_dir"
+        ) from None
     return folder
 
 
@@ -116,7 +120,9 @@ def last_words(report: dict, folder, dry_run: bool) -> str:
         return "dry run: every part worked, and the run folder is removed again; without --dry_run it trains"
     minutes, seconds = divmod(round(report["train_seconds"]), 60)
     place = shlex.quote(str(folder))
-    script = Path(sys.argv[0]).with_name("evaluate.py") if Path(sys.argv[0]).name == "train.py" else "scripts/evaluate.py"
+    script = (
+        Path(sys.argv[0]).with_name("evaluate.py") if Path(sys.argv[0]).name == "train.py" else "scripts/evaluate.py"
+    )
     chosen = f"step {report['best_step']:,}"
     if report["validation_accuracy"] is not None:
         chosen += f", best of {report['evaluations']} on validation with {report['validation_accuracy']:.2f} %"

@@ -24,12 +24,18 @@ class Stream:
         try:
             data = self.file.read(size)
         except EOFError:
-            raise UsageError(f"{self.path}: the gzip data ends early, after {self.place:,} bytes: fetch the file again") from None
+            raise UsageError(
+                f"{self.path}: the gzip data ends early, after {self.place:,} bytes: fetch the file again"
+            ) from None
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise UsageError(f"{self.path}: corrupt gzip data after {self.place:,} bytes ({error}): fetch the file again") from None
+            raise UsageError(
+                f"{self.path}: corrupt gzip data after {self.place:,} bytes ({error}): fetch the file again"
+            ) from None
         self.place += len(data)
         if self.place > MOST_BYTES:
-            raise UsageError(f"{self.path}: holds over {MOST_BYTES >> 20:,} MiB uncompressed; no digit dataset does: check the file")
+            raise UsageError(
+                f"{self.path}: holds over {MOST_BYTES >> 20:,} MiB uncompressed; no digit dataset does: check the file"
+            )
         return data
 
     def read_all(self) -> bytes:

@@ -1,0 +1,118 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import SCRIPTS
+from digits import make_digits, write_csv, write_npz
+
+from mnist_paddle import checkpoint
+
+QUICK = ["--model", "linear", "--epochs", "2", "--batch_size", "32", "--log_every", "5", "--device", "cpu"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_npz(tmp_path / "digits.npz", make_digits(400), make_digits(80, seed=1))
+
+
+def one_line(text):
+    lines = [line for line in text.splitlines() if line.strip()]
+    return (
+        lines[-1] if len(lines) == 1 and lines[0].startswith("error: ") else pytest.fail(f"not one error line: {text}")
+    )
+
+
+def test_train_then_evaluate_as_a_user_does(run_script, data):
+    done = run_script("train", *QUICK, "--dataset", "custom", "--data_dir", data, "--output_dir", "my run")
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy" in done.stdout
+    assert "visualdl --logdir 'my run'" in done.stdout
+    assert len([line for line in done.stdout.splitlines() if line.startswith("epoch ")]) == 2
+    assert done.stderr == ""  # no bar where there is no terminal
+    assert (data.parent / "my run" / "report.json").exists()
+
+    done = run_script("evaluate", "my run", "--json")
+    found = json.loads(done.stdout)
+    report = json.loads((data.parent / "my run" / "report.json").read_text())
+    assert found["accuracy"] == report["test_accuracy"]
+    assert found["count"] == 80
+    shown = run_script("evaluate", "my run", "--split", "validation")
+    assert "confusion matrix" in shown.stdout
+    assert "validation: 66 images" in shown.stdout
+
+
+def test_evaluate_on_another_dataset(run_script, data, tmp_path):
+    assert run_script("train", *QUICK, "--dataset", "custom", "--data_dir", data, "--output_dir", "run").returncode == 0
+    other = write_csv(tmp_path / "other.csv", make_digits(70, seed=5))
+    done = run_script("evaluate", "run", "--dataset", "custom", "--data_dir", other, "--json")
+    assert json.loads(done.stdout)["count"] == 10
+
+
+def test_without_output_dir_every_run_gets_a_folder_of_its_own(run_script, data):
+    for _ in range(2):
+        done = run_script("train", *QUICK, "--dataset", "custom", "--data_dir", data, "--epochs", "1")
+        assert done.returncode == 0, done.stderr
+    assert len(list((data.parent / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("train", ["--model", "cn"]),
+        ("train", ["--unknown_flag", "3"]),
+        ("train", ["--epochs", "many"]),
+        ("train", ["--dataset", "custom"]),
+        ("train", ["--dataset", "custom", "--data_dir", "nowhere"]),
+        ("train", ["--config", "nowhere.yaml"]),
+        ("train", ["--loss", "mse_scalar"]),
+        ("evaluate", ["nowhere"]),
+        ("evaluate", ["."]),
+    ],
+)
+def test_a_usage_error_is_one_line_and_status_2(run_script, script, arguments):
+    done = run_script(script, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    one_line(done.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--list"], ["--version"], ["--print_config"], ["--model", "cn"]])
+def test_questions_are_answered_without_importing_paddle(arguments, tmp_path):
+    # A paddle that cannot be imported: whoever tries, fails.
+    (tmp_path / "paddle.py").write_text("raise SystemExit('paddle was imported')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(SCRIPTS / "train.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == (2 if arguments[0] == "--model" else 0), done.stderr
+    assert "paddle was imported" not in done.stdout + done.stderr
+
+
+def test_a_diverging_run_exits_1_with_one_line(run_script, data):
+    flags = ["--dataset", "custom", "--data_dir", data, "--output_dir", "run", "--lr", "1e38", "--optimizer", "sgd"]
+    done = run_script("train", *QUICK, *flags, "--schedule", "constant")
+    assert done.returncode == 1
+    assert "not finite at step" in one_line(done.stderr)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as a shell knows them exist on POSIX only")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_after_saving(data, tmp_path, number):
+    flags = ["--dataset", "custom", "--data_dir", str(data), "--output_dir", "run", "--epochs", "100000"]
+    command = [sys.executable, str(SCRIPTS / "train.py"), *QUICK, *flags]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 128 + number
+    assert "is saved in run" in one_line(errors)
+    assert checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"] > 0

@@ -1,0 +1,152 @@
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+from digits import make_digits
+
+from mnist_paddle.record import curves, plots
+from mnist_paddle.record.metrics import Evaluation, confusion_matrix, per_class, predict, probabilities, report_text
+from mnist_paddle.record.progress import Window
+from mnist_paddle.record.run import make_folder
+from mnist_paddle.registry import RunError
+
+LABELS = np.array([0, 0, 1, 1, 2], np.uint8)
+OUTPUTS = np.full((5, 10), -9.0, np.float32)
+OUTPUTS[[0, 1, 2, 3, 4], [0, 1, 1, 1, 0]] = [5, 1, 5, 5, 3]
+
+
+def test_a_score_row_means_its_largest_and_a_number_the_nearest_digit():
+    assert predict(OUTPUTS).tolist() == [0, 1, 1, 1, 0]
+    assert predict(np.array([[-3.0], [0.4], [4.6], [12.0]])).tolist() == [0, 0, 5, 9]
+
+
+def test_the_confusion_matrix_has_labels_in_rows_and_predictions_in_columns():
+    confusion = confusion_matrix(LABELS, predict(OUTPUTS))
+    assert confusion[:3, :3].tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert confusion.sum() == 5
+
+
+def test_precision_recall_and_f1_are_those_worked_by_hand():
+    rows = per_class(confusion_matrix(LABELS, predict(OUTPUTS)))
+    assert [rows[1][key] for key in ("precision", "recall", "f1", "support")] == pytest.approx([2 / 3, 1, 0.8, 2])
+    assert [rows[2][key] for key in ("precision", "recall", "f1", "support")] == [0, 0, 0, 1]
+    assert rows[9] == {"label": 9, "precision": 0, "recall": 0, "f1": 0, "support": 0}
+
+
+def test_the_text_report_shows_every_class():
+    text = report_text(confusion_matrix(LABELS, predict(OUTPUTS)))
+    assert "66.67%  100.00%  80.00%" in text.replace("  100", "  100")
+    assert len(text.splitlines()) == 1 + 10 + 1 + 1 + 1 + 10
+
+
+def test_an_evaluation_sums_up_and_ranks_the_surest_mistakes_first():
+    found = Evaluation(LABELS, OUTPUTS, np.array([1, 2, 3, 4, 5], np.float32))
+    assert found.accuracy == 60
+    assert found.loss == 3
+    assert found.worst(10).tolist() == [4, 1]
+    assert found.captions([4])[0].startswith("2 → 0  100")
+    assert json.loads(json.dumps(found.summary()))["count"] == 5
+
+
+def test_probabilities_are_a_softmax_that_does_not_overflow():
+    found = probabilities(np.array([[1000.0, 1000.0] + [-1000.0] * 8], np.float32))
+    np.testing.assert_allclose(found[0], [0.5, 0.5] + [0] * 8)
+
+
+def test_the_counts_of_a_precision_recall_curve_are_those_worked_by_hand():
+    truth = np.array([True, True, False, False])
+    tp, fp, tn, fn, precision, recall = curves.pr_counts(truth, np.array([0.9, 0.4, 0.6, 0.1]), thresholds=3)
+    # thresholds 0, 0.5, 1
+    assert (tp, fp, tn, fn) == ([2, 1, 0], [2, 1, 0], [0, 1, 2], [0, 1, 2])
+    assert precision == [0.5, 0.5, 1.0]
+    assert recall == [1.0, 0.5, 0.0]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A folder with two epochs of everything, and what was put in."""
+    record = curves.open_curves(tmp_path, enabled=True)
+    for step in (1, 2, 3):
+        record.scalars(step, step / 3, "train", loss=1 / step, accuracy=90 + step, learning_rate=0.1)
+    record.scalars(3, 1.0, "validation", loss=0.5, accuracy=91.0)
+    record.scalars(4, 4 / 3, "train", loss=math.nan)
+    record.histograms(3, {"a.weight": np.arange(6.0)}, {"a.weight": np.ones((2, 3)), "b": np.array([np.inf])})
+    record.images(3, "test/wrongly_recognised", make_digits(10)[0], ["1 → 2  9 %"] * 10)
+    record.pr_curves(3, LABELS, probabilities(OUTPUTS))
+    record.hyperparameters({"model": "cnn", "flag": True, "none": None, "args": {"a": 1}}, {"test_accuracy": 99.0}, 3)
+    record.close()
+    return tmp_path
+
+
+def test_every_metric_is_a_line_of_valid_json(written):
+    lines = [json.loads(line) for line in (written / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 3 * 3 + 2 + 1
+    assert lines[0].keys() == {"step", "epoch", "split", "name", "value", "time"}
+    assert lines[-1]["value"] is None
+
+
+def test_visualdl_reads_back_what_was_written_with_training_and_validation_on_one_chart(written):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from visualdl import LogReader
+    train = LogReader(file_path=str(written / "vdlrecords.train.log"))
+    validation = LogReader(file_path=str(written / "validation" / "vdlrecords.validation.log"))
+    assert set(validation.get_tags()["scalar"]) < set(train.get_tags()["scalar"])
+    points = train.get_data("scalar", "loss")
+    assert [point.id for point in points[:3]] == [1, 2, 3]
+    assert [point.value for point in points[:3]] == pytest.approx([1, 0.5, 1 / 3])
+    tags = train.get_tags()
+    assert set(tags["histogram"]) == {"weights/a.weight", "gradients/a.weight"}
+    assert tags["image"] == ["test/wrongly_recognised"]
+    assert len(tags["pr_curve"]) == 10
+
+
+def test_silent_curves_write_nothing(tmp_path):
+    record = curves.open_curves(tmp_path, enabled=False)
+    record.scalars(1, 1.0, "train", loss=1.0)
+    record.images(1, "x", None, None)
+    record.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_figures_are_pictures_with_something_in_them(written):
+    from PIL import Image
+
+    confusion = confusion_matrix(LABELS, predict(OUTPUTS))
+    plots.draw_curves(written / "metrics.jsonl", written / "curves.png")
+    plots.draw_confusion(confusion, written / "confusion.png")
+    plots.draw_mistakes(make_digits(5)[0], ["4 → 9  98 %"] * 5, written / "mistakes.png")
+    for name in ("curves", "confusion", "mistakes"):
+        with Image.open(written / f"{name}.png") as picture:
+            assert picture.width > 600
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
+
+
+def test_a_torn_last_line_of_the_metrics_does_no_harm(written):
+    path = written / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": 5, "epo')
+    steps, _, values = plots.read_metrics(path)["train", "loss"]
+    assert steps.tolist() == [1, 2, 3, 4]
+    assert math.isnan(values[-1])
+
+
+def test_a_window_means_over_all_its_examples_and_names_the_step_that_broke():
+    import paddle
+
+    window = Window(step=10)
+    outputs, labels = paddle.to_tensor(OUTPUTS), paddle.to_tensor(LABELS.astype("int64"))
+    window.add(outputs, labels, paddle.to_tensor([1.0, 1.0, 1.0, 1.0, 1.0]))
+    window.add(outputs[:1], labels[:1], paddle.to_tensor([7.0]))
+    assert window.close() == {"loss": 2.0, "accuracy": pytest.approx(100 * 4 / 6)}
+    window.add(outputs, labels, paddle.to_tensor([1.0] * 5))
+    window.add(outputs, labels, paddle.to_tensor([1.0, math.inf, 1.0, 1.0, 1.0]))
+    with pytest.raises(RunError, match="at step 14"):
+        window.close()
+
+
+def test_two_runs_of_the_same_second_get_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
+    assert make_folder(None, "a") != make_folder(None, "a")

@@ -1,0 +1,48 @@
+import os
+import signal
+
+import pytest
+
+from mnist_paddle import runtime
+
+AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_2 avx2 fma"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "needed"),
+    [
+        (AMD, True),
+        (AMD.replace("avx2", "avx"), False),
+        (AMD.replace(" fma", ""), False),
+        (AMD.replace("AuthenticAMD", "GenuineIntel"), False),
+    ],
+)
+def test_the_amd_switch_is_set_only_where_it_helps_and_is_safe(tmp_path, cpuinfo, needed):
+    file = tmp_path / "cpuinfo"
+    file.write_text(cpuinfo)
+    assert runtime.needs_amd_switch(str(file)) is needed
+
+
+def test_where_there_is_no_cpuinfo_no_switch_is_set(tmp_path):
+    assert runtime.needs_amd_switch(str(tmp_path / "none")) is False
+
+
+def test_what_the_user_has_set_stays():
+    environment = {"MKL_DEBUG_CPU_TYPE": "4", "GLOG_minloglevel": "0"}
+    runtime.prepare(environment)
+    assert environment == {"MKL_DEBUG_CPU_TYPE": "4", "GLOG_minloglevel": "0"}
+
+
+def test_a_first_signal_asks_and_a_second_interrupt_ends():
+    before = signal.getsignal(signal.SIGINT)
+    with runtime.StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_is_one_line(capsys):
+    assert runtime.fail(ValueError("two\n  lines"), 2) == 2
+    assert capsys.readouterr().err == "error: two lines\n"

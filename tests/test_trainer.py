@@ -1,0 +1,232 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import yaml
+from digits import make_digits
+
+from mnist_paddle import (
+    LOSSES,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+    Config,
+    RunError,
+    UsageError,
+    checkpoint,
+    evaluate,
+    fit,
+    load_loss,
+    load_model,
+)
+from mnist_paddle.data.dataset import Split
+from mnist_paddle.record.plots import read_metrics
+from mnist_paddle.trainer import build, set_device, train_step
+
+QUICK = {"model": "fc", "model_args": {"widths": [30]}, "epochs": 2, "batch_size": 50, "log_every": 4, "device": "cpu"}
+
+
+@pytest.fixture
+def train(tmp_path, small):
+    """Train on synthetic digits; returns the report. What was said is in `train.said`."""
+
+    def run(folder="run", **settings):
+        run.said = []
+        return fit(Config(**{**QUICK, "output_dir": str(tmp_path / folder), **settings}), small, say=run.said.append)
+
+    return run
+
+
+def weights(folder, name="last"):
+    return checkpoint.section(checkpoint.load(folder / f"{name}.safetensors")[0], "model")
+
+
+def test_a_run_learns_and_leaves_everything_behind(train, tmp_path):
+    report = train(epochs=4)
+    folder = tmp_path / "run"
+    assert report["test_accuracy"] > 95
+    assert report["steps"] == 48
+    assert report["epochs"] == 4
+    assert report["parameters"] == 784 * 30 + 30 + 30 * 10 + 10
+    for name in ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json"):
+        assert (folder / name).stat().st_size > 0
+    for name in ("curves", "confusion", "mistakes"):
+        assert (folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert list(folder.glob("vdlrecords.*.log"))
+    assert list(folder.glob("vdlgraph.*.log"))
+    saved = json.loads((folder / "report.json").read_text())
+    assert saved == {key: value for key, value in report.items() if key != "output_dir"}
+    assert Config(**yaml.safe_load((folder / "config.yaml").read_text())).epochs == 4
+
+
+def test_the_metrics_have_one_line_per_step_split_and_name(train, tmp_path):
+    train()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    keys = [(line["step"], line["split"], line["name"]) for line in lines]
+    assert len(keys) == len(set(keys))
+    assert {line["name"] for line in lines} == {"loss", "accuracy", "learning_rate", "images_per_second"}
+    steps, epochs, _ = read_metrics(tmp_path / "run" / "metrics.jsonl")["validation", "loss"]
+    assert steps.tolist() == [12, 24]
+    assert epochs.tolist() == [1, 2]
+
+
+def test_the_report_agrees_with_a_fresh_evaluation_of_the_saved_network(train, tmp_path, small):
+    report = train(ema=0.9, model_args={"widths": [30], "norm": "batch"})
+    model, settings = load_model(tmp_path / "run")
+    found = evaluate(model, small.test, load_loss(settings["loss"], settings["loss_args"]))
+    assert found.accuracy == report["test_accuracy"]
+    assert found.loss == report["test_loss"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"model": "cnn", "model_args": {"channels": [4, 6], "dropout": 0.3, "norm": "batch"}, "augment": "elastic"},
+        {"model": "rnn", "model_args": {"hidden": 8, "layers": 2, "dropout": 0.2}, "ema": 0.9, "epochs": 1},
+    ],
+)
+def test_two_runs_of_one_seed_have_bit_identical_weights(train, tmp_path, settings):
+    for folder in ("one", "two"):
+        train(folder, **settings)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all((one[name] == two[name]).all() for name in one)
+    train("other", **{**settings, "seed": 1})
+    other = weights(tmp_path / "other")
+    assert any((one[name] != other[name]).any() for name in one)
+
+
+def test_every_reader_trains_to_the_same_bits(train, tmp_path):
+    for reader in ("sync", "async", "resident"):
+        train(reader, reader=reader, augment="shift")
+    found = [weights(tmp_path / reader) for reader in ("sync", "async", "resident")]
+    for other in found[1:]:
+        assert all((found[0][name] == other[name]).all() for name in other)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_trains(train, name):
+    outputs = 1 if name == "mse_scalar" else 10
+    report = train(loss=name, model_args={"widths": [30], "outputs": outputs}, epochs=15)
+    assert report["test_accuracy"] > 30
+    assert math.isfinite(report["test_loss"])
+
+
+@pytest.mark.parametrize(("optimizer", "schedule"), list(zip(OPTIMIZERS, [*SCHEDULES] * 2)))
+def test_optimizers_and_schedules_train_together_with_all_extras(small, optimizer, schedule):
+    extras = {
+        "schedule": schedule,
+        "warmup_epochs": 0.5,
+        "weight_decay": 1e-4,
+        "clip_norm": 5.0,
+        "ema": 0.9,
+        "optimizer": optimizer,
+    }
+    report = fit(Config(**{**QUICK, **extras, "dry_run": True}), small, say=lambda text: None)
+    assert report["steps"] == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_network_makes_a_dry_run_that_leaves_nothing(model, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = []
+    fit(Config(model=model, dry_run=True, batch_size=20, device="cpu"), small, say=said.append)
+    assert list(tmp_path.iterdir()) == []
+    assert "dry run: every part worked" in said[-1]
+    # Paddle's tracer cannot draw recurrent networks; the run must not care.
+    assert len([line for line in said if "could not be drawn" in line]) == (model == "rnn")
+
+
+def test_the_best_weights_by_validation_are_the_ones_tested(train, tmp_path, small):
+    report = train(learning_rate=0.5, optimizer="sgd", schedule="constant", epochs=4, evaluate_every=5)
+    _, epochs, accuracies = read_metrics(tmp_path / "run" / "metrics.jsonl")["validation", "accuracy"]
+    assert report["validation_accuracy"] == accuracies.max()
+    assert checkpoint.load(tmp_path / "run" / "best.safetensors")[1]["step"] == report["best_step"]
+    assert len(epochs) == report["evaluations"]
+
+
+def test_the_loss_that_is_not_finite_stops_the_run_with_step_and_remedy(train, tmp_path):
+    with pytest.raises(RunError, match=r"not finite at step \d+: try a smaller --learning_rate"):
+        train(learning_rate=1e30, optimizer="sgd", schedule="constant")
+    assert not (tmp_path / "run" / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"target_accuracy": 20.0}, "reached --target_accuracy 20"),
+        ({"max_minutes": 0.0}, "--max_minutes 0 is over"),
+        (
+            {"patience": 2, "learning_rate": 1e-12, "schedule": "constant", "evaluate_every": 1},
+            "no better validation accuracy in 2",
+        ),
+        ({"overfit_batches": 2, "epochs": 200, "log_every": 5}, "2 batches learnt by heart"),
+    ],
+)
+def test_a_run_stops_early_and_says_why(train, settings, reason):
+    report = train(**{"epochs": 50, **settings})
+    assert report["steps"] < 600
+    assert any(reason in line for line in train.said)
+
+
+def test_without_validation_all_is_trained_on_and_the_last_weights_are_tested(tmp_path, small):
+    everything = type(small)(small.name, small.train, Split(*make_digits(0)), small.test)
+    report = fit(Config(**{**QUICK, "output_dir": str(tmp_path / "run")}), everything, say=lambda text: None)
+    assert report["validation_accuracy"] is None
+    assert report["best_step"] == report["steps"] == 24
+
+
+def test_a_folder_that_holds_a_run_is_never_overwritten(train, tmp_path):
+    train()
+    before = weights(tmp_path / "run")
+    with pytest.raises(UsageError, match="already holds a run"):
+        train(seed=3)
+    assert all((before[name] == array).all() for name, array in weights(tmp_path / "run").items())
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_to_mend(train, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match="can't make a run folder"):
+        train("file/run")
+
+
+def test_a_part_that_refuses_its_arguments_is_the_users_to_mend(train):
+    with pytest.raises(UsageError, match="--optimizer_args"):
+        train(optimizer_args={"beta1": 5.0})
+    with pytest.raises(UsageError, match="norm"):
+        train("other", model_args={"norm": "layr"})
+
+
+def test_evaluation_counts_every_image_once_whatever_the_batch(small, monkeypatch):
+    state = build(Config(**QUICK))
+    whole = evaluate(state.model, small.test, LOSSES["cross_entropy"])
+    monkeypatch.setattr("mnist_paddle.trainer.EVALUATION_BATCH", 33)
+    parts = evaluate(state.model, small.test, LOSSES["cross_entropy"])
+    assert whole.confusion.sum() == parts.confusion.sum() == 200
+    assert (whole.confusion == parts.confusion).all()
+    np.testing.assert_allclose(whole.losses, parts.losses, rtol=1e-5)
+
+
+def test_a_gpu_that_is_not_there_is_the_users_to_mend():
+    import paddle
+
+    if not (paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count()):
+        with pytest.raises(UsageError, match="sees no GPU"):
+            set_device("gpu")
+
+
+@pytest.mark.mnist
+def test_the_default_recipe_learns_in_its_first_200_steps(mnist):
+    from mnist_paddle import Loader
+    from mnist_paddle.trainer import make_schedule
+
+    config = Config()
+    state = build(config)
+    rate = make_schedule(config, 782, 4 * 782)
+    right = 0
+    for batch in Loader(mnist.train, config.batch_size).batches(0, 200):
+        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, rate(step=state.step))
+        if state.step > 150:
+            right += int((outputs.numpy().argmax(axis=1) == batch.labels.numpy()).sum())
+    assert right / (50 * 64) > 0.88
