@@ -1,6 +1,6 @@
 """One flat, frozen Config: the defaults, then a YAML file, then flags.
 
-A new setting is one field here and its use. `setting` gives a field its help text and, where it names a part, the table it comes from;
+A new setting is one field here and its use. `setting` gives a field its help text and its range; where it names a part,
 the names are read from the source of the tables, so that `--help` and usage errors answer without importing paddle.
 """
 
@@ -39,9 +39,7 @@ class Config:
 
     # Data
     dataset: str = setting("mnist", "which dataset")
-    data_dir: Optional[str] = setting(
-        None, "file or folder that holds it, in any known format (default: cache, then download)"
-    )
+    data_dir: Optional[str] = setting(None, "file or folder that holds it, in any known format (default: cache, then download)")
     validation_size: Optional[int] = setting(
         None, "training images set apart for validation (default: a sixth, 10,000 of MNIST); 0: none", 0
     )
@@ -60,9 +58,7 @@ class Config:
     momentum: Optional[float] = setting(None, "of the optimisers that have it (default: the optimiser's own)", 0, 1)
     weight_decay: float = setting(0.0, "L2 regularisation; decoupled in adamw and lamb", 0)
     clip_norm: float = setting(0.0, "shorten gradients to this global norm; 0: never", 0)
-    ema: float = setting(
-        0.0, "decay of an exponential moving average of the weights, used to evaluate; 0: none", 0, 0.99999
-    )
+    ema: float = setting(0.0, "decay of an exponential moving average of the weights, used to evaluate; 0: none", 0, 0.99999)
     schedule: str = setting("one_cycle", "learning-rate schedule")
     schedule_args: dict = setting({}, "its arguments, such as final=0.01")
     warmup_epochs: float = setting(0.0, "epochs over which the rate climbs from zero to where the schedule begins", 0)
@@ -70,16 +66,12 @@ class Config:
     epochs: int = setting(4, "passes over the training images", 1)
     batch_size: int = setting(64, "global batch size; several devices share it", 1)
     max_minutes: Optional[float] = setting(None, "stop after this time", 0)
-    target_accuracy: Optional[float] = setting(
-        None, "stop when the validation accuracy reaches this many percent", 0, 100
-    )
+    target_accuracy: Optional[float] = setting(None, "stop when the validation accuracy reaches this many percent", 0, 100)
     patience: int = setting(0, "stop after this many evaluations without a better validation accuracy; 0: never", 0)
     # Run
     seed: int = setting(0, "everything random follows from it", 0, 2**32 - 1)
     device: str = setting("auto", "auto takes a GPU when there is one")
-    threads: int = setting(
-        0, "threads of a processor's matrix products; 0: one per core that the ranks share, 4 at the most", 0
-    )
+    threads: int = setting(0, "threads of a processor's matrix products; 0: one per core that the ranks share, 4 at the most", 0)
     output_dir: Optional[str] = setting(None, "run folder (default: a new one below runs/)")
     evaluate_every: int = setting(0, "validate every so many steps; 0: every epoch", 0)
     log_every: int = setting(50, "steps between two points of the training curves", 1)
@@ -241,9 +233,7 @@ def _check_arguments(config: Config) -> None:
     for key, part in (("activation", "model"), ("momentum", "optimizer")):
         owners = [entry.name for entry in choices(part).values() if key in entry.arguments]
         if getattr(config, key) is not None and getattr(config, part) not in owners:
-            raise UsageError(
-                f"--{key}: {part} {getattr(config, part)} has no {key}; those that do: {', '.join(owners)}"
-            )
+            raise UsageError(f"--{key}: {part} {getattr(config, part)} has no {key}; those that do: {', '.join(owners)}")
 
 
 def _check_combination(config: Config) -> None:
@@ -255,14 +245,10 @@ def _check_combination(config: Config) -> None:
             "or take --loss mse, which compares ten outputs with the one-hot label"
         )
     if config.loss != "mse_scalar" and outputs != 10:
-        raise UsageError(
-            f"loss {config.loss} needs 10 outputs, the model has {outputs}: one output goes with --loss mse_scalar"
-        )
+        raise UsageError(f"loss {config.loss} needs 10 outputs, the model has {outputs}: one output goes with --loss mse_scalar")
     if config.warmup_epochs >= config.epochs:
         raise UsageError(f"--warmup_epochs {config.warmup_epochs:g} leaves nothing of --epochs {config.epochs}")
     if config.learning_rate == 0:
         raise UsageError("--learning_rate must be above 0; it is 0")
     if config.validation_size == 0 and (config.target_accuracy is not None or config.patience):
-        raise UsageError(
-            "--target_accuracy and --patience go by the validation accuracy: they need --validation_size above 0"
-        )
+        raise UsageError("--target_accuracy and --patience go by the validation accuracy: they need --validation_size above 0")

@@ -26,7 +26,7 @@ def is_main() -> bool:
 
 def local_device() -> int:
     """The number of the GPU that the launcher gave this process."""
-    return int(os.environ.get("FLAGS_selected_gpus", "0").split(",")[0])
+    return int(os.environ.get("FLAGS_selected_gpus", "0").split(",")[0])  # noqa: SIM112  the launcher's own name
 
 
 def start() -> None:

@@ -148,16 +148,16 @@ class Bias(nn.Layer):
         self.bias = self.create_parameter([channels], is_bias=True)
 
     def forward(self, images):
-        # On [n, c, h * w] Paddle's broadcast add and its gradient take a tenth of their time on [n, c, h, w] (2 cores: 17 -> 1 ms).
+        # On [n, c, h * w] Paddle's broadcast add and its gradient take a tenth of their time on [n, c, h, w] (17 -> 1 ms).
         return (images.flatten(2) + self.bias.unsqueeze(1)).reshape(images.shape)
 
 
 class Conv2D(nn.Conv2D):
     """`paddle.nn.Conv2D` of stride 1, computed on a processor as two one-dimensional unfoldings around a matrix product.
 
-    Paddle copies every k x k patch (25 times the image for 5x5), which takes two thirds of a training step. Here only rows of k pixels
-    are copied (5 times); one matrix product gives what each row adds to the k output rows above and below it; folding adds
-    them up. Same multiplications, same result up to rounding.
+    Paddle copies every k x k patch (25 times the image for 5x5), which takes two thirds of a training step. Here only rows
+    of k pixels are copied (5 times); one matrix product gives what each row adds to the k output rows around it; folding
+    adds them up. Same multiplications, same result up to rounding.
     """
 
     def forward(self, images):
@@ -170,9 +170,7 @@ class Conv2D(nn.Conv2D):
         # [out, in, ky, kx] -> [out * ky, in * kx]; fold adds from below, so ky runs backwards.
         weight = self.weight.flip([2]).transpose([0, 2, 1, 3]).reshape([self._out_channels * k, -1])
         shift = k - 1 - p
-        return F.fold(
-            paddle.matmul(weight, rows), [height + 2 * p - k + 1, width + 2 * p - k + 1], [k, 1], paddings=[shift, 0]
-        )
+        return F.fold(paddle.matmul(weight, rows), [height + 2 * p - k + 1, width + 2 * p - k + 1], [k, 1], paddings=[shift, 0])
 
 
 def max_pool(images, size: int):

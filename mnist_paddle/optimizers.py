@@ -1,6 +1,6 @@
 """Optimisers: each part makes one of Paddle's, for a list of parameters.
 
-The learning rate is a plain number that the trainer sets before every step from a pure function of the step, so no scheduler object
+The learning rate is a plain number that the trainer sets before every step from a pure function of the step, so no scheduler
 has to be saved. `weight_decay` is L2 regularisation (the gradient of decay / 2 * |w|^2 is added) except in adamw and lamb,
 where it shrinks the weights beside the step, as their papers have it.
 """

@@ -251,9 +251,7 @@ class Watch:
         if self.validates:
             with evaluated_weights(state):
                 found = evaluate(state.model, split, loss_function)
-            self.run.curves.scalars(
-                state.step, self.epoch(state), "validation", loss=found.loss, accuracy=found.accuracy
-            )
+            self.run.curves.scalars(state.step, self.epoch(state), "validation", loss=found.loss, accuracy=found.accuracy)
             line += f"  validation loss {found.loss:.4f}, accuracy {found.accuracy:.2f} %"
             better = found.accuracy > state.best_accuracy
             state.best_accuracy = max(found.accuracy, state.best_accuracy)

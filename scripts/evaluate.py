@@ -43,9 +43,7 @@ def show(result: dict) -> str:
     from mnist_paddle.record.metrics import report_text
 
     head = f"{result['run']} on {result['dataset']}, {result['split']}: {result['count']:,} images"
-    return (
-        f"{head}\naccuracy {result['accuracy']:.2f} %   loss {result['loss']:.4f}\n\n{report_text(result['confusion'])}"
-    )
+    return f"{head}\naccuracy {result['accuracy']:.2f} %   loss {result['loss']:.4f}\n\n{report_text(result['confusion'])}"
 
 
 def main(argv) -> int:

@@ -21,9 +21,7 @@ def data(tmp_path):
 
 def one_line(text):
     lines = [line for line in text.splitlines() if line.strip()]
-    return (
-        lines[-1] if len(lines) == 1 and lines[0].startswith("error: ") else pytest.fail(f"not one error line: {text}")
-    )
+    return lines[-1] if len(lines) == 1 and lines[0].startswith("error: ") else pytest.fail(f"not one error line: {text}")
 
 
 def test_train_then_evaluate_as_a_user_does(run_script, data):

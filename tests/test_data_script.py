@@ -6,22 +6,22 @@ from digits import make_digits, write_npz
 
 @pytest.fixture
 def data(tmp_path):
-    return write_npz(tmp_path / "digits.npz", make_digits(60), make_digits(20, seed=1))
+    return write_npz(tmp_path / "digits.npz", make_digits(600), make_digits(100, seed=1))
 
 
 def test_the_report_says_source_splits_and_findings(run_script, data):
     done = run_script("data", "--dataset", "custom", "--data-dir", data)
     assert done.returncode == 0, done.stderr
     assert f"custom from {data} (npz)" in done.stdout
-    assert "train             50" in done.stdout
+    assert "train            500" in done.stdout
     assert "nothing odd" in done.stdout
 
 
 def test_the_report_is_there_for_programs_too(run_script, data):
     done = run_script("data", "--dataset", "custom", "--data_dir", data, "--validation_size", "0", "--json")
     report = json.loads(done.stdout)
-    assert report["splits"]["train"]["images"] == 60
-    assert report["splits"]["test"]["classes"] == [2] * 10
+    assert report["splits"]["train"]["images"] == 600
+    assert report["splits"]["test"]["classes"] == [10] * 10
     assert report["findings"] == ["validation: no images"]
 
 

@@ -31,9 +31,7 @@ def test_the_loss_is_the_one_worked_by_hand(name, arguments, outputs, expected):
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_has_one_value_per_example_and_a_finite_gradient(name):
     width = 1 if name == "mse_scalar" else 10
-    outputs = paddle.to_tensor(
-        np.random.default_rng(0).normal(0, 30, (64, width)).astype("float32"), stop_gradient=False
-    )
+    outputs = paddle.to_tensor(np.random.default_rng(0).normal(0, 30, (64, width)).astype("float32"), stop_gradient=False)
     losses = LOSSES[name](outputs, paddle.to_tensor(np.arange(64) % 10))
     losses.mean().backward()
     assert list(losses.shape) == [64]

@@ -77,9 +77,7 @@ def test_every_activation_fits_every_network_that_takes_one(name, activation):
 def test_the_fast_convolution_equals_paddles(channels, out, kernel, padding):
     paddle.seed(0)
     layer = Conv2D(channels, out, kernel, padding=padding, bias_attr=False)
-    images = paddle.to_tensor(
-        np.random.default_rng(1).normal(size=(3, channels, 14, 12)).astype("float32"), stop_gradient=False
-    )
+    images = paddle.to_tensor(np.random.default_rng(1).normal(size=(3, channels, 14, 12)).astype("float32"), stop_gradient=False)
     found, expected = layer(images), F.conv2d(images, layer.weight, padding=padding)
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-5)
     weights = paddle.to_tensor(np.random.default_rng(2).normal(size=tuple(found.shape)).astype("float32"))

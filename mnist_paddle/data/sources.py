@@ -149,7 +149,7 @@ def _locked(folder: Path):
         lock.acquire()
     except OSError as error:
         raise UsageError(
-            f"{folder.parent}: can't keep datasets here ({error.strerror or error}); set MNIST_PADDLE_CACHE to a folder you may write to"
+            f"{folder.parent}: can't keep datasets here ({error.strerror or error}); set MNIST_PADDLE_CACHE to another folder"
         ) from None
     try:
         yield
@@ -158,7 +158,7 @@ def _locked(folder: Path):
 
 
 def _fetch(origin: Origin, folder: Path, say) -> str:
-    """Fill the cache folder from the first source that serves; returns its name. A killed fetch leaves only rubbish that goes next time."""
+    """Fill the cache folder from the first source that serves; returns its name. What a killed fetch left is cleared."""
     for rest in folder.parent.glob(f".{origin.name}.*"):
         shutil.rmtree(rest, ignore_errors=True)
     attempts = [(mirror, _from_mirror) for mirror in origin.mirrors]

@@ -63,9 +63,7 @@ class Curves:
         for kind, arrays in (("weights", weights), ("gradients", gradients)):
             for name, array in arrays.items():
                 if np.isfinite(array).all():
-                    self.writer("train").add_histogram(
-                        tag=f"{kind}/{name}", values=array.ravel(), step=int(step), buckets=30
-                    )
+                    self.writer("train").add_histogram(tag=f"{kind}/{name}", values=array.ravel(), step=int(step), buckets=30)
 
     def images(self, step: int, tag: str, images: np.ndarray, captions) -> None:
         """Digits with captions as one picture: images uint8 [n, 28, 28]."""

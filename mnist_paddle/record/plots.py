@@ -82,9 +82,7 @@ def draw_confusion(confusion: np.ndarray, png) -> None:
             axes.add_patch(_square(column, row))
         if count:
             dark = not right and mistakes[row, column] > 0.6 * top
-            axes.text(
-                column, row, f"{count:,}", ha="center", va="center", fontsize=8, color="white" if dark else "black"
-            )
+            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
     digits = range(len(confusion))
     axes.set_xticks(digits, digits)
     axes.set_yticks(digits, digits)
@@ -105,9 +103,7 @@ def draw_mistakes(images: np.ndarray, captions, png) -> None:
     """The surest mistakes, up to 24: the digit, and `label → prediction` with the network's certainty."""
     figure = new_figure(9, 5.4)
     _fill_tiles(figure, images, captions)
-    figure.suptitle(
-        "Worst mistakes on the test set: label → prediction, certainty" if len(images) else "No mistake at all"
-    )
+    figure.suptitle("Worst mistakes on the test set: label → prediction, certainty" if len(images) else "No mistake at all")
     figure.savefig(png)
 
 

@@ -34,10 +34,7 @@ class Window:
         sums = distributed.total(np.array([step.sum() for step in losses]))
         if not np.isfinite(sums).all():
             raise RunError(_diverged(self.first + int(np.argmin(np.isfinite(sums))) + 1))
-        right = sum(
-            int((predict(outputs.numpy()) == labels.numpy()).sum())
-            for outputs, labels in zip(self.outputs, self.labels)
-        )
+        right = sum(int((predict(outputs.numpy()) == labels.numpy()).sum()) for outputs, labels in zip(self.outputs, self.labels))
         count = sum(len(step) for step in losses)
         right, count = distributed.total(np.array([right, count], np.float64))
         self.__init__(self.first + len(losses))

@@ -56,9 +56,7 @@ class Run:
         plots.draw_mistakes(split.images[worst], found.captions(worst), folder / "mistakes.png")
         self.curves.images(step, "test/wrongly_recognised", split.images[worst], found.captions(worst))
         self.curves.pr_curves(step, found.labels, found.probabilities)
-        self.curves.hyperparameters(
-            self.settings, {name: report[name] for name in ("test_accuracy", "test_loss")}, step
-        )
+        self.curves.hyperparameters(self.settings, {name: report[name] for name in ("test_accuracy", "test_loss")}, step)
 
 
 @contextmanager
@@ -120,15 +118,14 @@ def last_words(report: dict, folder, dry_run: bool) -> str:
         return "dry run: every part worked, and the run folder is removed again; without --dry_run it trains"
     minutes, seconds = divmod(round(report["train_seconds"]), 60)
     place = shlex.quote(str(folder))
-    script = (
-        Path(sys.argv[0]).with_name("evaluate.py") if Path(sys.argv[0]).name == "train.py" else "scripts/evaluate.py"
-    )
+    script = Path(sys.argv[0]).with_name("evaluate.py") if Path(sys.argv[0]).name == "train.py" else "scripts/evaluate.py"
     chosen = f"step {report['best_step']:,}"
     if report["validation_accuracy"] is not None:
         chosen += f", best of {report['evaluations']} on validation with {report['validation_accuracy']:.2f} %"
+    speed = f"{report['images_per_second']:,.0f} images/s on {report['device']}"
     return f"""
 test accuracy  {report["test_accuracy"]:.2f} %, loss {report["test_loss"]:.4f} (weights of {chosen})
-training       {report["epochs"]:g} epochs, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {report["images_per_second"]:,.0f} images/s on {report["device"]}
+training       {report["epochs"]:g} epochs, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {speed}
 run folder     {folder}
 
 next

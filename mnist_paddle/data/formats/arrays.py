@@ -13,7 +13,7 @@ MOST_IMAGES = 1_000_000
 
 @dataclass(frozen=True)
 class Raw:
-    """What a file or folder holds: parts ("train", "validation", "test", or "all") as (images uint8 [n, 28, 28], labels uint8 [n])."""
+    """What a file or folder holds: "train", "validation", "test", or "all" -> (images uint8 [n, 28, 28], labels uint8 [n])."""
 
     format: str
     parts: dict
@@ -26,15 +26,11 @@ def checked(images: np.ndarray, labels: np.ndarray, place) -> tuple:
     if images.ndim == 4 and 1 in (images.shape[1], images.shape[3]):
         images = images.reshape(len(images), *[size for size in images.shape[1:] if size != 1])
     if images.shape[1:] not in ((PIXELS,), (SIDE, SIDE)):
-        raise UsageError(
-            f"{place}: images have the shape {list(images.shape[1:])}; they must be 28x28, or {PIXELS} in a row"
-        )
+        raise UsageError(f"{place}: images have the shape {list(images.shape[1:])}; they must be 28x28, or {PIXELS} in a row")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (len(images),):
-        raise UsageError(
-            f"{place}: {len(images):,} images but labels of the shape {list(labels.shape)}: their counts must agree"
-        )
+        raise UsageError(f"{place}: {len(images):,} images but labels of the shape {list(labels.shape)}: their counts must agree")
     if labels.dtype.kind not in "iuf":
         raise UsageError(f"{place}: labels are of the type {labels.dtype}; they must be numbers")
     wrong = np.flatnonzero(~((labels >= 0) & (labels <= 9) & (labels == np.floor(labels))))
@@ -64,9 +60,7 @@ def to_bytes(values: np.ndarray, place) -> tuple[np.ndarray, str]:
     if values.dtype == np.uint8:
         return values, SCALES[0][0]
     if values.dtype.kind not in "iuf" or values.size == 0:
-        raise UsageError(
-            f"{place}: pixels are of the type {values.dtype}, {values.size:,} of them; they must be numbers"
-        )
+        raise UsageError(f"{place}: pixels are of the type {values.dtype}, {values.size:,} of them; they must be numbers")
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UsageError(f"{place}: a pixel is not a finite number")

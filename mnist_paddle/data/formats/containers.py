@@ -12,9 +12,55 @@ from ...registry import UsageError
 from .arrays import Raw, checked, to_bytes
 from .streams import MOST_BYTES, open_stream, readable
 
-# All that a pickle of tuples, lists and arrays needs. Left out is what builds other objects or reserves memory by a promised size.
+# All that a pickle of tuples, lists and arrays needs; nothing that builds other objects or reserves memory by a promise.
 OPCODES = frozenset(
-    ["PROTO", "FRAME", "MARK", "STOP", "POP", "NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "LIST", "EMPTY_LIST", "APPEND", "APPENDS", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET", "MEMOIZE"]
+    [
+        "PROTO",
+        "FRAME",
+        "MARK",
+        "STOP",
+        "POP",
+        "NONE",
+        "NEWTRUE",
+        "NEWFALSE",
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "FLOAT",
+        "BINFLOAT",
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "UNICODE",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+        "TUPLE",
+        "TUPLE1",
+        "TUPLE2",
+        "TUPLE3",
+        "EMPTY_TUPLE",
+        "LIST",
+        "EMPTY_LIST",
+        "APPEND",
+        "APPENDS",
+        "GLOBAL",
+        "STACK_GLOBAL",
+        "REDUCE",
+        "BUILD",
+        "PUT",
+        "BINPUT",
+        "LONG_BINPUT",
+        "GET",
+        "BINGET",
+        "LONG_BINGET",
+        "MEMOIZE",
+    ]
 )
 MOST_OPCODES = 10_000
 
@@ -70,9 +116,7 @@ def read_pickle(path) -> Raw:
         raise
     except Exception as error:  # a pickle can fail in any way; whatever it is, the file is not one of arrays
         reason = f"{type(error).__name__}: {error}"[:120]
-        raise UsageError(
-            f"{path}: not a pickle of arrays alone ({reason}): take the file from a source you trust"
-        ) from None
+        raise UsageError(f"{path}: not a pickle of arrays alone ({reason}): take the file from a source you trust") from None
     del data
     pairs = isinstance(content, (tuple, list)) and len(content) in (2, 3)
     if not pairs or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in content):
@@ -110,9 +154,7 @@ def read_npz(path) -> Raw:
 def _read_npy(archive, info, place) -> np.ndarray:
     """One member, after its header's promise was compared with what is there: NumPy would allocate first."""
     if info.file_size > MOST_BYTES:
-        raise UsageError(
-            f"{place}: holds over {MOST_BYTES >> 20:,} MiB uncompressed; no digit dataset does: check the file"
-        )
+        raise UsageError(f"{place}: holds over {MOST_BYTES >> 20:,} MiB uncompressed; no digit dataset does: check the file")
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -123,9 +165,7 @@ def _read_npy(archive, info, place) -> np.ndarray:
         for size in shape:
             count *= size
         if count * dtype.itemsize != info.file_size - file.tell():
-            raise UsageError(
-                f"{place}: its header promises {count:,} numbers, the file holds another amount: fetch it again"
-            )
+            raise UsageError(f"{place}: its header promises {count:,} numbers, the file holds another amount: fetch it again")
         data = file.read(count * dtype.itemsize)
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 

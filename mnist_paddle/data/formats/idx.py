@@ -27,18 +27,14 @@ def read_idx(path) -> np.ndarray:
         if len(shape) == 3 and shape[1:] != (SIDE, SIDE):
             raise UsageError(f"{path}: its images are {shape[1]}x{shape[2]}; they must be 28x28")
         if shape[0] > MOST_IMAGES:
-            raise UsageError(
-                f"{path}: its header promises {shape[0]:,} items, over the limit of {MOST_IMAGES:,}: check the file"
-            )
+            raise UsageError(f"{path}: its header promises {shape[0]:,} items, over the limit of {MOST_IMAGES:,}: check the file")
         count = int(np.prod(shape, dtype=np.int64))
         content = bytearray()
         while len(content) <= count and (data := stream.read(min(CHUNK, count + 1 - len(content)))):
             content += data
         if len(content) != count:
             more = "more" if len(content) > count else f"{len(content):,}"
-            raise UsageError(
-                f"{path}: its header promises {count:,} bytes, the file holds {more}: fetch the file again"
-            )
+            raise UsageError(f"{path}: its header promises {count:,} bytes, the file holds {more}: fetch the file again")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 

@@ -35,9 +35,7 @@ def _read_classes(folder: Path, changes: Counter) -> tuple:
     images, labels = [], []
     for path in entries(folder):
         if path.name not in DIGITS or not path.is_dir():
-            raise UsageError(
-                f"{path}: does not belong here; beside each other there may only be folders 0 to 9, one per class"
-            )
+            raise UsageError(f"{path}: does not belong here; beside each other there may only be folders 0 to 9, one per class")
         for picture in entries(path):
             images.append(read_picture(picture, changes))
             labels.append(int(path.name))
@@ -56,9 +54,7 @@ def read_picture(path, changes: Counter) -> np.ndarray:
             warnings.simplefilter("ignore")  # Pillow's warning on big pictures: there is a limit here
             with open(path, "rb") as file, Image.open(file) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
-                    raise UsageError(
-                        f"{path}: {picture.width}x{picture.height} pixels is over the limit; make it smaller"
-                    )
+                    raise UsageError(f"{path}: {picture.width}x{picture.height} pixels is over the limit; make it smaller")
                 return to_digit(picture, changes)
     except UsageError as error:
         if "image file" in str(error):  # Pillow's complaints are system errors by type

@@ -1,4 +1,4 @@
-"""Bytes from files that may be compressed, cut off, broken or built to exhaust memory: never more than asked for, one line on error."""
+"""Bytes from files that may be compressed, cut off, broken or a bomb: never more than asked for, one line on error."""
 
 import gzip
 import os
@@ -24,9 +24,7 @@ class Stream:
         try:
             data = self.file.read(size)
         except EOFError:
-            raise UsageError(
-                f"{self.path}: the gzip data ends early, after {self.place:,} bytes: fetch the file again"
-            ) from None
+            raise UsageError(f"{self.path}: the gzip data ends early, after {self.place:,} bytes: fetch the file again") from None
         except (gzip.BadGzipFile, zlib.error) as error:
             raise UsageError(
                 f"{self.path}: corrupt gzip data after {self.place:,} bytes ({error}): fetch the file again"

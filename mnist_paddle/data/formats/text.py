@@ -26,12 +26,7 @@ def read_csv(path) -> Raw:
             values = numbers(line, place)
             if len(values) != PIXELS + 1:
                 raise UsageError(f"{place}: has {len(values)} numbers; a line is a label and {PIXELS} pixels")
-            if (
-                not np.isfinite(values).all()
-                or (values != np.round(values)).any()
-                or values.min() < 0
-                or values.max() > 255
-            ):
+            if not np.isfinite(values).all() or (values != np.round(values)).any() or values.min() < 0 or values.max() > 255:
                 raise UsageError(f"{place}: pixels and label must be whole numbers from 0 to 255")
             rows.append(values.astype(np.uint8))
             if len(rows) > MOST_IMAGES:
@@ -52,9 +47,7 @@ def lines(stream):
             number += 1
             yield number, line
         if len(rest) > CHUNK:
-            raise UsageError(
-                f"{stream.path}: line {number + 1} is longer than 1 MiB; a line is a label and {PIXELS} pixels"
-            )
+            raise UsageError(f"{stream.path}: line {number + 1} is longer than 1 MiB; a line is a label and {PIXELS} pixels")
         if not data:
             if rest:
                 yield number + 1, rest
