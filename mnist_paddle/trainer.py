@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import platform
+import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -164,6 +165,7 @@ def train(config: Config, state: State, dataset, run: Run, clock: Clock) -> None
     loss_function = load_loss(config.loss, config.loss_args)
     model = distributed.replicate(state.model)
     model.train()
+    run.curves.images(0, "train/first_batch", *loader.samples(24))
     window = Window(state.step)
     watch = Watch(config, run, clock, epoch_steps, total_steps, has_validation=len(dataset.validation) > 0)
     with StopRequest() as stop, watch.bar, closing(loader.batches(state.step, total_steps)) as batches:
@@ -249,9 +251,13 @@ class Watch:
         """Evaluate, keep the best weights, save, and say one line."""
         line = f"epoch {self.epoch(state):g}  training loss {self.figures['loss']:.4f}, accuracy {self.figures['accuracy']:.2f} %"
         if self.validates:
+            start = time.perf_counter()
             with evaluated_weights(state):
                 found = evaluate(state.model, split, loss_function)
-            self.run.curves.scalars(state.step, self.epoch(state), "validation", loss=found.loss, accuracy=found.accuracy)
+            speed = len(split) / (time.perf_counter() - start)
+            self.run.curves.scalars(
+                state.step, self.epoch(state), "validation", loss=found.loss, accuracy=found.accuracy, images_per_second=speed
+            )
             line += f"  validation loss {found.loss:.4f}, accuracy {found.accuracy:.2f} %"
             better = found.accuracy > state.best_accuracy
             state.best_accuracy = max(found.accuracy, state.best_accuracy)

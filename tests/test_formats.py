@@ -102,7 +102,7 @@ FORMATS = {
     ),
     "pictures": (lambda folder: write_pictures(folder / "mine", TRAIN), "pictures", {"all": by_class(TRAIN)}),
     "pictures in parts": (
-        lambda folder: [write_pictures(folder / "mine" / name, part) for name, part in THREE.items()][0].parent,
+        lambda folder: next(write_pictures(folder / "mine" / name, part) for name, part in THREE.items()).parent,
         "pictures",
         {name: by_class(part) for name, part in THREE.items()},
     ),

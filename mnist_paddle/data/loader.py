@@ -96,6 +96,12 @@ class Loader:
         """Batches an epoch; the last one may be smaller."""
         return self.plan.limit
 
+    def samples(self, count: int) -> tuple:
+        """What the network sees first: images uint8 [<= count, 28, 28], transformed if so wished, and their labels as text."""
+        batch = make_batch(self.split, self.plan, 0)
+        pixels = np.rint(batch.images[:count, 0] * STD + MEAN).clip(0, 255).astype(np.uint8)
+        return pixels, [str(label) for label in batch.labels[:count]]
+
     def batches(self, start: int = 0, stop=None) -> Iterator[Batch]:
         """The batches of steps `start` to `stop` (none: for ever), as Paddle tensors. Close the iterator to stop early."""
         return self.reader(self.split, self.plan, range(start, 2**62 if stop is None else stop))
