@@ -1,7 +1,7 @@
 """Checkpoints: everything that changes during training, in one safetensors file and never a pickle.
 
-Tensors are called `model/NAME`, `optimizer/NAME/ACCUMULATOR` and `ema/NAME`, where NAME is the structured name of a parameter, such as
-"0.conv.weight". Paddle's own keys for accumulators are numbered through the process; another model in it would shift them.
+Tensors are called `model/NAME`, `optimizer/NAME/ACCUMULATOR` and `ema/NAME`, where NAME is the structured name of a parameter
+("0.conv.weight"). Paddle's own keys for accumulators are numbered through the process; another model in it would shift them.
 The metadata holds one JSON text: format version, progress, config, versions.
 """
 

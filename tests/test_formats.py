@@ -73,6 +73,13 @@ def written(path, data) -> Path:
     return Path(path)
 
 
+def write_picture_parts(folder) -> Path:
+    """Folders train, validation and test of class folders."""
+    for name, part in THREE.items():
+        write_pictures(folder / name, part)
+    return folder
+
+
 # Every format comes back exactly
 
 FORMATS = {
@@ -102,7 +109,7 @@ FORMATS = {
     ),
     "pictures": (lambda folder: write_pictures(folder / "mine", TRAIN), "pictures", {"all": by_class(TRAIN)}),
     "pictures in parts": (
-        lambda folder: next(write_pictures(folder / "mine" / name, part) for name, part in THREE.items()).parent,
+        lambda folder: write_picture_parts(folder / "mine"),
         "pictures",
         {name: by_class(part) for name, part in THREE.items()},
     ),
@@ -365,14 +372,14 @@ def _(folder):
     return written(folder / "train.csv.gz", gzip.compress(b"1,2")[:6])
 
 
-@bad("gzip corrupt in the middle", "corrupt gzip data after")
+@bad("gzip corrupt in the middle", "fetch the file again")
 def _(folder):
     path = idx_with(folder, IMAGES_FILE, bytes, pack=True)
     data = path.read_bytes()
     return written(path, data[:5000] + bytes(100) + data[5100:])
 
 
-@bad("gzip with a wrong checksum", "corrupt gzip data after 15,696 bytes")  # 16 + 20 * 784
+@bad("gzip with a wrong checksum", "corrupt gzip data after", "CRC")
 def _(folder):
     path = idx_with(folder, IMAGES_FILE, bytes, pack=True)
     data = path.read_bytes()
@@ -724,7 +731,7 @@ def _(folder):
     return written(path, data[:5000] + b"damage" + data[5006:])
 
 
-@bad("npz with NaN", "x_test", "a pixel is not a finite number")
+@bad("npz with NaN", "test: a pixel is not a finite number")
 def _(folder):
     return npz_with(folder, x_test=altered(IMAGES.astype("f4"), (3, 4, 5), np.nan))
 
@@ -929,9 +936,8 @@ def test_a_pickle_of_lists_in_lists_can_not_fill_the_memory(tmp_path):
     for _ in range(6):  # 10^12 numbers in a kilobyte
         many = [many] * 100
     path = pickle_with(tmp_path, (many, many))
-    assert path.stat().st_size < 4000
     command = [sys.executable, "-c", LAUGHS, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     assert (done.returncode, done.stderr) == (0, "")
     assert "mnist.pkl" in done.stdout
 
@@ -960,7 +966,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(protocol, wrapped, tmp_p
 
 
 @pytest.mark.parametrize(
-    "call", [(eval, "1"), (getattr, np, "load"), (bytearray, 10), (np.load, "x"), (np.dtype, "O"), (np.dtype, "V99999999")]
+    "call", [(eval, "1"), (getattr, 1, "real"), (bytearray, 10), (np.load, "x"), (np.dtype, "O"), (np.dtype, "V99999999")]
 )
 def test_a_pickle_may_ask_for_nothing_but_arrays(call, tmp_path):
     refused(pickle_with(tmp_path, (FLAT, Harm(*call))), "mnist.pkl", "not a pickle of arrays alone")
@@ -972,8 +978,7 @@ def test_a_pickle_may_ask_for_nothing_but_arrays(call, tmp_path):
 @pytest.mark.parametrize("name", ["IDX", "npz", "CSV", "CSV gzip", "pictures"])
 def test_a_file_without_permission_is_named(name, tmp_path, monkeypatch):
     path = FORMATS[name][0](tmp_path)
-    locked = {"IDX": "train-labels-idx1-ubyte", "pictures": sorted(path.rglob("*.png"))[-1].name if path.is_dir() else ""}
-    locked = locked.get(name, path.name) if path.is_dir() else path.name
+    locked = max(each for each in path.rglob("*") if each.is_file()).name if path.is_dir() else path.name
     true_open = builtins.open
 
     def refusing_open(file, *arguments, **settings):
@@ -1086,10 +1091,11 @@ def test_another_size_becomes_28x28_with_the_whole_picture_in_the_middle(width, 
     if width > 8 and height > 8:
         image[top : height - top, left : width - left] = 255 - ground
     images, notes = pictures(Image.fromarray(image))
-    assert notes[-1] == "1 pictures brought to 28x28"
+    assert "1 pictures brought to 28x28" in notes
+    assert ("1 pictures inverted to white on black" in notes) == (ground == 255)
     assert images[0][[0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [0, 0, 0, 0]
     if width > 8 and height > 8:
-        assert images[0][13:15, 13:15].min() == 255
+        assert images[0][13:15, 13:15].max() == 255
         np.testing.assert_allclose(images[0].astype(int), images[0][::-1, ::-1], atol=1)
 
 

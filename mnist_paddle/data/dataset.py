@@ -64,7 +64,9 @@ def custom(data_dir, say) -> tuple:
     """Your own digits, from any file or folder that --data_dir names."""
     if data_dir is None:
         raise UsageError("--dataset custom needs --data_dir, the file or folder that holds your digits")
-    return sources.read_local(data_dir)
+    raw, source = sources.read_local(data_dir)
+    say(f"your own digits come from {source}")
+    return raw, source
 
 
 def load_dataset(

@@ -99,6 +99,7 @@ def obtain(origin: Origin, data_dir, say) -> tuple[Raw, str]:
     folder = cache_folder() / origin.name
     # A complete cache is only read, so it may lie on a read-only disk.
     if raw := _from_cache(origin, folder, say):
+        say(f"{origin.name} comes from the cache {folder}")
         return raw, f"cache {folder}"
     with _locked(folder):
         source = f"cache {folder}"

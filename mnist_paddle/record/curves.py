@@ -79,7 +79,7 @@ class Curves:
         for digit in range(probabilities.shape[1]):
             counts = pr_counts(labels == digit, probabilities[:, digit])
             # VisualDL's own add_pr_curve uses np.float, which NumPy has dropped; this is the record that it would write.
-            record = pr_curve_raw(f"digit_{digit}", *counts, step=int(step), walltime=round(time.time() * 1000))
+            record = pr_curve_raw(f"digits/{digit}", *counts, step=int(step), walltime=round(time.time() * 1000))
             self.writer("train")._get_file_writer().add_record(record)
 
     def hyperparameters(self, settings: dict, results: dict, step: int) -> None:
