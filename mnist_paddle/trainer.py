@@ -6,19 +6,18 @@ argv -> Config -> data -> model, loss, optimiser, schedule -> State -> [batch ->
 import dataclasses
 import functools
 import math
-import platform
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
-from paddle.framework import core
 
 from . import checkpoint, distributed
 from .config import Config
 from .data.dataset import load_dataset
 from .data.loader import Loader, normalise
+from .device import set_device, versions
 from .losses import load_loss
 from .models import MODELS
 from .optimizers import make_optimizer
@@ -26,9 +25,8 @@ from .record.metrics import Evaluation
 from .record.progress import Clock, Window, progress_bar
 from .record.run import Run, last_words, open_run
 from .registry import Interrupted, UsageError
-from .runtime import StopRequest, usable_cores
+from .runtime import StopRequest
 from .schedules import learning_rate
-from .version import __version__
 
 EVALUATION_BATCH = 500
 OVERFITTED = 0.01  # mean loss at which a few batches count as learnt by heart
@@ -353,7 +351,7 @@ def finish(config: Config, state: State, dataset, run, clock: Clock, device: str
         report = make_report(config, state, dataset, found, clock.images, seconds, device)
         run.pictures(state.step, dataset.test, found, report)
     run.write_json("report.json", report)
-    run.say(last_words(report, run.folder, config.dry_run))
+    run.say(last_words(report, str(run.folder), config.dry_run))
     return {**report, "output_dir": str(run.folder)}
 
 
@@ -375,31 +373,4 @@ def make_report(config, state, dataset, found, images: int, seconds: float, devi
         "dataset": dataset.name,
         "source": dataset.source,
         "versions": versions(),
-    }
-
-
-def set_device(wanted: str, threads: int = 0) -> str:
-    """Choose the device and name it; on a processor also the threads of its matrix products (0: every core it may use).
-
-    Raises `UsageError` where there is no such device.
-    """
-    has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-    if wanted == "gpu" and not has_gpu:
-        raise UsageError("--device gpu: this Paddle sees no GPU; install paddlepaddle-gpu, or use --device cpu")
-    if wanted != "cpu" and has_gpu:
-        paddle.set_device(f"gpu:{distributed.local_device()}")
-        return "gpu"
-    paddle.set_device("cpu")
-    # Paddle starts with one thread. Ranks share the cores, and beyond a few, products this small gain nothing.
-    core.set_num_threads(threads or max(1, min(4, usable_cores() // distributed.world_size())))
-    return "cpu"
-
-
-def versions() -> dict:
-    """What the numbers depend on."""
-    return {
-        "mnist_paddle": __version__,
-        "paddle": paddle.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
     }

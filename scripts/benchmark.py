@@ -48,7 +48,8 @@ def train_ours(steps: int) -> float:
     """The same network and optimiser through this toolkit, its loader included: images/s."""
     from mnist_paddle import LOSSES, Config, Loader
     from mnist_paddle.data.dataset import Split
-    from mnist_paddle.trainer import build, set_device, train_step
+    from mnist_paddle.device import set_device
+    from mnist_paddle.trainer import build, train_step
 
     set_device("cpu", threads=0)
     state = build(Config(model="cnn", optimizer="adam", learning_rate=1e-3))

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
     {"registry", "runtime", "distributed", "files", "version"},
-    {"config", "data", "models", "losses", "optimizers", "schedules"},
+    {"config", "data", "models", "losses", "optimizers", "schedules", "device"},
     {"checkpoint", "record"},
     {"trainer"},
 ]

@@ -21,8 +21,9 @@ from mnist_paddle import (
     load_model,
 )
 from mnist_paddle.data.dataset import Split
+from mnist_paddle.device import set_device
 from mnist_paddle.record.plots import read_metrics
-from mnist_paddle.trainer import build, set_device, train_step
+from mnist_paddle.trainer import build, train_step
 
 QUICK = {"model": "fc", "model_args": {"widths": [30]}, "epochs": 2, "batch_size": 50, "log_every": 4, "device": "cpu"}
 

@@ -1,0 +1,41 @@
+"""Which device computes, with how many threads, and in which versions."""
+
+import platform
+
+import numpy as np
+import paddle
+from paddle.framework import core
+
+from . import distributed
+from .registry import UsageError
+from .runtime import usable_cores
+from .version import __version__
+
+MOST_THREADS = 4  # beyond a few, matrix products as small as these gain nothing
+
+
+def set_device(wanted: str, threads: int = 0) -> str:
+    """Choose the device and name it; on a processor also the threads of its matrix products (0: every core it may use).
+
+    Raises `UsageError` where there is no such device.
+    """
+    has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    if wanted == "gpu" and not has_gpu:
+        raise UsageError("--device gpu: this Paddle sees no GPU; install paddlepaddle-gpu, or use --device cpu")
+    if wanted != "cpu" and has_gpu:
+        paddle.set_device(f"gpu:{distributed.local_device()}")
+        return "gpu"
+    paddle.set_device("cpu")
+    # Paddle starts with one thread; ranks share the cores.
+    core.set_num_threads(threads or max(1, min(MOST_THREADS, usable_cores() // distributed.world_size())))
+    return "cpu"
+
+
+def versions() -> dict:
+    """What the numbers depend on."""
+    return {
+        "mnist_paddle": __version__,
+        "paddle": paddle.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
