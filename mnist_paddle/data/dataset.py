@@ -82,6 +82,8 @@ def load_dataset(
     parts = _with_test(raw, notes)
     train = _joined(parts)
     size = min(10_000, len(train) // 6) if validation_size is None else validation_size
+    if size < 0:
+        raise UsageError(f"--validation_size must be at least 0; it is {size}")
     if size >= len(train):
         raise UsageError(
             f"--validation_size {size} leaves nothing of {len(train):,} training images; at most {len(train) // 6:,} is sensible"

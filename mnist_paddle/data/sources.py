@@ -104,7 +104,9 @@ def obtain(origin: Origin, data_dir, say) -> tuple[Raw, str]:
     with _locked(folder):
         source = f"cache {folder}"
         raw = _from_cache(origin, folder, say)  # another process may have fetched it while we waited
-        if raw is None:
+        if raw:
+            say(f"{origin.name} comes from the cache {folder}")
+        else:
             source = _fetch(origin, folder, say)
             raw = _from_cache(origin, folder, say)
     if raw is None:

@@ -51,9 +51,13 @@ def read_folder(folder: Path) -> Raw:
         raise UsageError(f"{folder}: the folder is empty; put the dataset's files there")
     if any(path.is_dir() for path in inside):
         return read_pictures(folder)
-    kinds = {path: _sniff_or_none(path) for path in files}
+    kinds, broken = _sniff_all(files)
     idx = [path for path in files if kinds[path] == "idx"]
     if idx:
+        # A part that cannot be read must not pass for one that is not there.
+        for path, error in broken.items():
+            if any(word in path.name.lower() for word in ("train", "t10k", "test", "ubyte")):
+                raise error
         return read_idx_files(idx, folder)
     others = [path for path in files if kinds[path]]
     if len(others) == 1:
@@ -63,8 +67,12 @@ def read_folder(folder: Path) -> Raw:
     raise UsageError(f"{folder}: holds {what} ({names}); give the file itself as --data_dir")
 
 
-def _sniff_or_none(path):
-    try:
-        return sniff(path)
-    except UsageError:
-        return None
+def _sniff_all(files) -> tuple[dict, dict]:
+    """The format of every file, None where there is none; and the errors of those."""
+    kinds, broken = {}, {}
+    for path in files:
+        try:
+            kinds[path] = sniff(path)
+        except UsageError as error:
+            kinds[path], broken[path] = None, error
+    return kinds, broken

@@ -64,14 +64,15 @@ def to_bytes(values: np.ndarray, place) -> tuple[np.ndarray, str]:
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UsageError(f"{place}: a pixel is not a finite number")
-    if low < -1 or high > 255 or (low < 0 and high > 1):
+    one = 1 + 1e-5  # single precision may land just beyond
+    if low < -one or high > 255 or (low < 0 and high > one):
         raise UsageError(f"{place}: pixels go from {low:g} to {high:g}; they must lie in [0, 1], [-1, 1] or [0, 255]")
-    family = "[-1" if low < 0 else "[0, 1]" if high <= 1 else "[0, 255]"
+    family = "[-1" if low < 0 else "[0, 1]" if high <= one else "[0, 255]"
     sample = values[:1000].astype(np.float64)
     residuals = {}
     for name, factor, offset in SCALES:
         scaled = (sample + offset) * factor
-        if name.startswith(family) and (high + offset) * factor <= 255.001:
+        if name.startswith(family) and (high + offset) * factor <= 255.01:
             residuals[name] = float(np.abs(scaled - np.round(scaled)).max())
     name = min(residuals, key=residuals.get)
     factor, offset = next(scale[1:] for scale in SCALES if scale[0] == name)

@@ -39,7 +39,7 @@ OPCODES = frozenset(
         "SHORT_BINUNICODE",
         "BINBYTES",
         "SHORT_BINBYTES",
-        "BINBYTES8",
+        "BINBYTES8 BYTEARRAY8",
         "TUPLE",
         "TUPLE1",
         "TUPLE2",
@@ -67,7 +67,7 @@ MOST_OPCODES = 10_000
 
 def _empty_array(kind, shape, code):
     """What NumPy's `_reconstruct` is called for: an array without elements, to be filled from the file's bytes."""
-    if kind is not np.ndarray or tuple(shape) != (0,):
+    if kind != NDARRAY or tuple(shape) != (0,):
         raise pickle.UnpicklingError("an array is built in an unusual way")
     return np.ndarray((0,), np.uint8)
 
@@ -83,15 +83,41 @@ def _dtype(code, align=False, copy=False):
     """A number type, of a few bytes: a structured one could promise any size."""
     if not isinstance(code, str) or np.dtype(code).kind not in "uifb":
         raise pickle.UnpicklingError(f"an array of type {code!r}")
-    return np.dtype(code)
+    return np.dtype(code, align, True)  # a copy, for the byte order is set in it afterwards
+
+
+def _from_buffer(buffer, dtype, shape, order, axes=None):
+    """How protocol 5 writes an array."""
+    return np.frombuffer(buffer, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+class Admitted:
+    """A function that a pickle may call and not alter."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make):
+        self.make = make
+
+    def __call__(self, *arguments):
+        return self.make(*arguments)
+
+    def __setstate__(self, state):
+        raise pickle.UnpicklingError("it tries to alter what it may only call")
+
+
+# Stands for the class, which a pickle names and must not call: numpy.ndarray(shape) would be memory of any size.
+NDARRAY = "numpy.ndarray"
 
 
 ADMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
-    ("_codecs", "encode"): _latin1,
+    ("numpy.core.multiarray", "_reconstruct"): Admitted(_empty_array),
+    ("numpy._core.multiarray", "_reconstruct"): Admitted(_empty_array),
+    ("numpy.core.numeric", "_frombuffer"): Admitted(_from_buffer),
+    ("numpy._core.numeric", "_frombuffer"): Admitted(_from_buffer),
+    ("numpy", "ndarray"): NDARRAY,
+    ("numpy", "dtype"): Admitted(_dtype),
+    ("_codecs", "encode"): Admitted(_latin1),
 }
 
 
@@ -175,7 +201,9 @@ def _named(path, format_name: str, pairs: dict) -> Raw:
     parts, notes = {}, []
     for part, (images, labels) in pairs.items():
         place = f"{path}: {part}"
-        pixels, scale = to_bytes(np.asarray(images), place)
+        if not all(isinstance(array, np.ndarray) and array.ndim for array in (images, labels)):
+            raise UsageError(f"{place}: images and labels must be arrays of numbers")
+        pixels, scale = to_bytes(images, place)
         parts[part] = checked(pixels, labels, place)
         notes.append(f"{part}: pixels in {scale}")
     return Raw(format_name, parts, notes)

@@ -1,5 +1,6 @@
 """A folder of pictures, one sub-folder per class: the learner's own data."""
 
+import io
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -9,12 +10,14 @@ from PIL import Image, ImageOps
 
 from ...registry import UsageError
 from .arrays import SIDE, Raw
-from .streams import entries, readable
+from .streams import MOST_BYTES, entries, readable
 
 PARTS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 PARTS.update({"test": "test", "testing": "test"})
 DIGITS = tuple("0123456789")
 MOST_PIXELS = 50_000_000  # a photograph has fewer; a decompression bomb has more
+# No EPS among them: for that Pillow would start another program.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 
 def read_pictures(folder) -> Raw:
@@ -22,12 +25,24 @@ def read_pictures(folder) -> Raw:
     folder, changes = Path(folder), Counter()
     names = {path.name: path for path in entries(folder) if path.is_dir()}
     if all(name.lower() in PARTS for name in names):
+        _check_parts(folder, names)
         parts = {PARTS[name.lower()]: _read_classes(path, changes) for name, path in names.items()}
     else:
         parts = {"all": _read_classes(folder, changes)}
     if "all" not in parts and not {"train", "test"} <= parts.keys():
         raise UsageError(f"{folder}: has {', '.join(names)}; there must be train and test, or the class folders 0 to 9")
     return Raw("pictures", parts, [f"{count:,} pictures {change}" for change, count in sorted(changes.items())])
+
+
+def _check_parts(folder: Path, names) -> None:
+    """Nothing may lie beside the part folders, and no part may be there twice: either would be passed over."""
+    for path in entries(folder):
+        if not path.is_dir():
+            raise UsageError(f"{path}: does not belong here; beside {', '.join(names)} there may be nothing else")
+    parts = [PARTS[name.lower()] for name in names]
+    for name in names:
+        if parts.count(PARTS[name.lower()]) > 1:
+            raise UsageError(f"{folder}: {', '.join(names)}: {PARTS[name.lower()]} is there twice; keep one")
 
 
 def _read_classes(folder: Path, changes: Counter) -> tuple:
@@ -49,27 +64,18 @@ def _read_classes(folder: Path, changes: Counter) -> tuple:
 
 def read_picture(path, changes: Counter) -> np.ndarray:
     """One picture file -> uint8 [28, 28]; what was done to it is counted in `changes`."""
+    with readable(path), open(path, "rb") as file:
+        content = io.BytesIO(file.read(MOST_BYTES))
     try:
-        with warnings.catch_warnings(), readable(path):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warning on big pictures: there is a limit here
-            with open(path, "rb") as file, Image.open(file) as picture:
+            with Image.open(content, formats=FORMATS) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
                     raise UsageError(f"{path}: {picture.width}x{picture.height} pixels is over the limit; make it smaller")
                 return to_digit(picture, changes)
-    except UsageError as error:
-        if "image file" in str(error):  # Pillow's complaints are system errors by type
-            raise UsageError(f"{path}: not a picture that can be read; repair or remove it") from None
+    except UsageError:
         raise
-    except (
-        ValueError,
-        SyntaxError,
-        EOFError,
-        Image.DecompressionBombError,
-        MemoryError,
-        TypeError,
-        IndexError,
-        AttributeError,
-    ):
+    except Exception:  # Pillow's readers fail in many ways; each means that the file is no good picture
         raise UsageError(f"{path}: not a picture that can be read; repair or remove it") from None
 
 

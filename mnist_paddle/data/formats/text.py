@@ -85,7 +85,8 @@ def read_json(path) -> Raw:
             if depth == IMAGE_DEPTH:
                 if len(values) != PIXELS:
                     raise UsageError(f"{place}: has {len(values)} numbers; an image is {PIXELS} (28x28)")
-                images.append(values.astype(np.float32))
+                with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused for it
+                    images.append(values.astype(np.float32))
                 if len(images) > MOST_IMAGES:
                     raise UsageError(f"{place}: over {MOST_IMAGES:,} images: check the file")
             elif depth == LABELS_DEPTH and len(parts) < len(PARTS) and images:
