@@ -157,8 +157,9 @@ def fit(config: Config, dataset=None, say=None) -> dict:
 def train(config: Config, state: State, dataset, run: Run, clock: Clock) -> None:
     """The loop: batches in, updates, and now and then a look at how it goes."""
     loader = make_loader(config, dataset.train)
-    epoch_steps = loader.steps_per_epoch
-    total_steps = count_steps(config, len(dataset.train))
+    # An epoch is as long as ever where only a few batches are repeated.
+    epoch_steps = math.ceil(len(dataset.train) / config.batch_size)
+    total_steps = 1 if config.dry_run else config.epochs * epoch_steps
     rate = make_schedule(config, epoch_steps, total_steps)
     loss_function = load_loss(config.loss, config.loss_args)
     model = distributed.replicate(state.model)
@@ -203,11 +204,6 @@ def make_loader(config: Config, split) -> Loader:
         world_size=distributed.world_size(),
         limit=config.overfit_batches,
     )
-
-
-def count_steps(config: Config, examples: int) -> int:
-    """How many steps the run has: the epochs' worth, also when only a few batches are repeated; one in a dry run."""
-    return 1 if config.dry_run else config.epochs * math.ceil(examples / config.batch_size)
 
 
 def make_schedule(config: Config, epoch_steps: int, total_steps: int):
