@@ -4,6 +4,7 @@ argv -> Config -> data -> model, loss, optimiser, schedule -> State -> [batch ->
 """
 
 import dataclasses
+import errno
 import functools
 import math
 import time
@@ -23,12 +24,14 @@ from .models import MODELS
 from .optimizers import make_optimizer
 from .record.metrics import Evaluation
 from .record.progress import Clock, Window, progress_bar
-from .record.run import Run, last_words, open_run
-from .registry import Interrupted, UsageError
+from .record.run import Run, last_words, open_run, say_on_main
+from .registry import Interrupted, RunError, UsageError
 from .runtime import StopRequest
 from .schedules import learning_rate
 
 EVALUATION_BATCH = 500
+# What the system says of a full, a read-only and a broken disk.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 OVERFITTED = 0.01  # mean loss at which a few batches count as learnt by heart
 
 
@@ -144,14 +147,22 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     """
     distributed.start()
     device = set_device(config.device, config.threads)
+    say = say_on_main(say)
     if dataset is None:
-        dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say or print)
+        dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
     state = build(config)
+    make_schedule(config, 1, 1)  # its arguments are refused before there is a folder
     settings, name = dataclasses.asdict(config), f"{config.dataset}-{config.model}"
-    with open_run(config.output_dir, settings, name, config.dry_run, distributed.is_main(), say) as run:
-        clock = Clock()
-        train(config, state, dataset, run, clock)
-        return finish(config, state, dataset, run, clock, device)
+    try:
+        with open_run(config.output_dir, settings, name, config.dry_run, distributed.is_main(), say) as run:
+            clock = Clock()
+            train(config, state, dataset, run, clock)
+            return finish(config, state, dataset, run, clock, device)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        reason = f"the run folder can't be written any more ({error.strerror})"
+        raise RunError(f"step {state.step}: {reason}; the checkpoints in it are whole") from error
 
 
 def train(config: Config, state: State, dataset, run: Run, clock: Clock) -> None:

@@ -186,6 +186,22 @@ def test_a_folder_that_holds_a_run_is_never_overwritten(train, tmp_path):
     assert all((before[name] == array).all() for name, array in weights(tmp_path / "run").items())
 
 
+@pytest.mark.parametrize("name", ["mnist_paddle.checkpoint.write_atomically", "mnist_paddle.record.plots.draw_curves"])
+def test_a_disk_that_fills_up_ends_the_run_with_one_line_that_names_the_step(train, monkeypatch, name):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(name, full)
+    with pytest.raises(RunError, match=r"step \d+: .*No space left on device"):
+        train()
+
+
+def test_wrong_schedule_arguments_leave_no_folder(train, tmp_path):
+    with pytest.raises(UsageError, match="final is 0"):
+        train(schedule="exponential", schedule_args={"final": 0})
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_the_users_to_mend(train, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match="can't make a run folder"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
+from .. import distributed
 from ..files import write_atomically
 from ..registry import UsageError
 from . import curves, graph, plots
@@ -59,13 +60,17 @@ class Run:
         self.curves.hyperparameters(self.settings, {name: report[name] for name in ("test_accuracy", "test_loss")}, step)
 
 
+def say_on_main(say=None):
+    """How a run speaks: by `say`, by default above the progress bar; ranks other than the main one are silent."""
+    return (say or tqdm.write) if distributed.is_main() else lambda text: None
+
+
 @contextmanager
-def open_run(output_dir, settings: dict, name: str, dry_run: bool, main: bool, say=None):
+def open_run(output_dir, settings: dict, name: str, dry_run: bool, main: bool, say):
     """Make the run folder and open its curves; a dry run gets a temporary folder that goes with it.
 
     Raises `UsageError` where the folder holds a run already or can't be written.
     """
-    say = (say or tqdm.write) if main else (lambda text: None)
     folder = None
     if main:
         folder = Path(tempfile.mkdtemp(prefix="dry_run_")) if dry_run else make_folder(output_dir, name)
