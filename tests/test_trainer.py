@@ -2,6 +2,7 @@ import json
 import math
 
 import numpy as np
+import paddle
 import pytest
 import yaml
 from digits import make_digits
@@ -135,8 +136,9 @@ def test_every_network_makes_a_dry_run_that_leaves_nothing(model, small, tmp_pat
     fit(Config(model=model, dry_run=True, batch_size=20, device="cpu"), small, say=said.append)
     assert list(tmp_path.iterdir()) == []
     assert "dry run: every part worked" in said[-1]
-    # Paddle's tracer cannot draw recurrent networks; the run must not care.
-    assert len([line for line in said if "could not be drawn" in line]) == (model == "rnn")
+    # Paddle 3's tracer cannot draw recurrent networks; the run must not care.
+    undrawn = [line for line in said if "could not be drawn" in line]
+    assert len(undrawn) == (model == "rnn" and not paddle.__version__.startswith("2."))
 
 
 def test_the_best_weights_by_validation_are_the_ones_tested(train, tmp_path, small):
@@ -226,8 +228,6 @@ def test_evaluation_counts_every_image_once_whatever_the_batch(small, monkeypatc
 
 
 def test_a_gpu_that_is_not_there_is_the_users_to_mend():
-    import paddle
-
     if not (paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count()):
         with pytest.raises(UsageError, match="sees no GPU"):
             set_device("gpu")

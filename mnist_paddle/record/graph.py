@@ -24,7 +24,7 @@ def start(folder, model: str, arguments: dict) -> subprocess.Popen:
 
 
 def finish(drawing: subprocess.Popen, say, seconds: float = 60) -> None:
-    """Wait for the drawing; one that can't be drawn (a recurrent one: Paddle's tracer fails) costs a line."""
+    """Wait for the drawing; one that can't be drawn (a recurrent one on Paddle 3) costs a line."""
     try:
         _, errors = drawing.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
