@@ -95,8 +95,17 @@ def to_digit(picture: Image.Image, changes: Counter) -> np.ndarray:
         picture, border = ImageOps.invert(picture), 255 - border
     if picture.size != (SIDE, SIDE):
         changes["brought to 28x28"] += 1
-        picture = ImageOps.pad(picture, (SIDE, SIDE), Image.LANCZOS, color=int(np.median(border)))
+        picture = _fit(picture, ground=int(np.median(border)))
     return np.array(picture, np.uint8)
+
+
+def _fit(picture: Image.Image, ground: int) -> Image.Image:
+    """The whole picture in the middle of 28x28, the rest filled with its ground; a line stays at least one pixel thick."""
+    scale = SIDE / max(picture.size)
+    width, height = (max(1, round(size * scale)) for size in picture.size)
+    canvas = Image.new("L", (SIDE, SIDE), ground)
+    canvas.paste(picture.resize((width, height), Image.LANCZOS), ((SIDE - width) // 2, (SIDE - height) // 2))
+    return canvas
 
 
 def _to_grey(picture: Image.Image) -> Image.Image:
