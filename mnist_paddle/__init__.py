@@ -28,6 +28,7 @@ _HOME = {
     "load_loss": "losses",
     "load_model": "checkpoint",
     "fit": "trainer",
+    "resume": "trainer",
     "evaluate": "trainer",
 }
 _WITHOUT_PADDLE = {"config", "data.dataset", "data.augment", "schedules"}

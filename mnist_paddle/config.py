@@ -5,6 +5,7 @@ the names are read from the source of the tables, so that `--help` and usage err
 """
 
 import dataclasses
+import json
 import re
 import sys
 from dataclasses import dataclass
@@ -25,9 +26,12 @@ TABLES = {
 CHOICES = {"reader": ("sync", "async", "resident"), "device": ("auto", "cpu", "gpu")}
 
 
-def setting(default, help, low=None, high=None):
-    """A field with its one-line help and, for numbers, the range it must lie in (both ends allowed)."""
-    metadata = {"help": help, "low": low, "high": high}
+def setting(default, help, low=None, high=None, free=False):
+    """A field with its one-line help and, for numbers, the range it must lie in (both ends allowed).
+
+    `free`: a resumed run may change it, for the weights do not depend on it.
+    """
+    metadata = {"help": help, "low": low, "high": high, "free": free}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -39,11 +43,13 @@ class Config:
 
     # Data
     dataset: str = setting("mnist", "which dataset")
-    data_dir: Optional[str] = setting(None, "file or folder that holds it, in any known format (default: cache, then download)")
+    data_dir: Optional[str] = setting(
+        None, "file or folder that holds it, in any known format (default: cache, then download)", free=True
+    )
     validation_size: Optional[int] = setting(
         None, "training images set apart for validation (default: a sixth, 10,000 of MNIST); 0: none", 0
     )
-    reader: str = setting("async", "sync: batches when asked; async: ahead, by a worker; resident: on the device")
+    reader: str = setting("async", "sync: batches when asked; async: ahead, by a worker; resident: on the device", free=True)
     augment: str = setting("none", "label-preserving transform of the training images")
     # Network and loss
     model: str = setting("cnn", "which network")
@@ -65,16 +71,28 @@ class Config:
     # Length
     epochs: int = setting(4, "passes over the training images", 1)
     batch_size: int = setting(64, "global batch size; several devices share it", 1)
-    max_minutes: Optional[float] = setting(None, "stop after this time", 0)
-    target_accuracy: Optional[float] = setting(None, "stop when the validation accuracy reaches this many percent", 0, 100)
-    patience: int = setting(0, "stop after this many evaluations without a better validation accuracy; 0: never", 0)
+    accumulate_steps: int = setting(1, "take every batch in so many parts, for less memory; one update for all of them", 1)
+    max_minutes: Optional[float] = setting(None, "stop after this time; --resume goes on for as long again", 0, free=True)
+    target_accuracy: Optional[float] = setting(
+        None, "stop when the validation accuracy reaches this many percent", 0, 100, free=True
+    )
+    patience: int = setting(0, "stop after this many evaluations without a better validation accuracy; 0: never", 0, free=True)
     # Run
     seed: int = setting(0, "everything random follows from it", 0, 2**32 - 1)
-    device: str = setting("auto", "auto takes a GPU when there is one")
-    threads: int = setting(0, "threads of a processor's matrix products; 0: one per core that the ranks share, 4 at the most", 0)
-    output_dir: Optional[str] = setting(None, "run folder (default: a new one below runs/)")
-    evaluate_every: int = setting(0, "validate every so many steps; 0: every epoch", 0)
-    log_every: int = setting(50, "steps between two points of the training curves", 1)
+    device: str = setting("auto", "auto takes a GPU when there is one", free=True)
+    threads: int = setting(
+        0, "threads of a processor's matrix products; 0: one per core that the ranks share, 4 at the most", 0, free=True
+    )
+    output_dir: Optional[str] = setting(
+        None, "run folder (default: a new one below runs/); with --resume also a checkpoint in it", free=True
+    )
+    resume: bool = setting(False, "go on with the run in --output_dir where it stopped, with its own settings", free=True)
+    init_from: Optional[str] = setting(None, "begin with the weights of this run folder or checkpoint")
+    checkpoint_every: int = setting(0, "save every so many steps, too; 0: at every validation and every stop", 0, free=True)
+    checkpoint_minutes: float = setting(5.0, "save when the last checkpoint is this old; 0: never for that", 0, free=True)
+    keep: int = setting(0, "also keep this many of the newest checkpoints under the number of their step", 0, free=True)
+    evaluate_every: int = setting(0, "validate every so many steps; 0: every epoch", 0, free=True)
+    log_every: int = setting(50, "steps between two points of the training curves", 1, free=True)
     dry_run: bool = setting(False, "one step of everything, in seconds, to see whether a set-up works")
     overfit_batches: int = setting(
         0, "train on this many batches only, again and again; a sound set-up drives their loss to 0", 0
@@ -108,9 +126,10 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def load_config(argv=None) -> Config:
+def load_config(argv=None, run_settings=None) -> Config:
     """The Config of a command line: defaults < `--config FILE` < flags, in whatever order they were typed.
 
+    With --resume, the settings of the run that goes on stand in for the defaults: `run_settings(output_dir)` gives them.
     Raises `UsageError` for unknown flags and keys, wrong types, values out of range and combinations that make no sense;
     `--help`, `--list`, `--version` and `--print_config` print and exit.
     """
@@ -122,10 +141,36 @@ def load_config(argv=None) -> Config:
         print(listing())
         sys.exit()
     try:
-        found = parser.parse_args(tidy(argv))
+        found = parser.parse_args(tidy(argv))  # prints and exits where that was asked for
+        given = vars(parser.parse_args(tidy(argv), defaults=False))
     except (jsonargparse.ArgumentError, OSError, ValueError, TypeError) as error:
         raise UsageError(f"{plain(str(error))} (see --help)") from None
-    return Config(**{field.name: getattr(found, field.name) for field in dataclasses.fields(Config)})
+    given = {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
+    base = run_settings(found.output_dir) if found.resume and run_settings else {}
+    return make_config({**base, **given})
+
+
+def make_config(settings: dict) -> Config:
+    """The Config of a dict of settings; those that it does not name have their defaults."""
+    known = {field.name for field in dataclasses.fields(Config)}
+    for name in settings:
+        if name not in known:
+            raise UsageError(f"{unknown('setting', name, known)}; does it come from a newer mnist_paddle?")
+    return Config(**settings)
+
+
+def settings_of(config: Config) -> dict:
+    """The settings that describe a run, as JSON and YAML hold them: all but how it was told to begin."""
+    settings = json.loads(json.dumps(dataclasses.asdict(config)))
+    del settings["resume"]
+    return settings
+
+
+def refused_changes(before: dict, config: Config) -> list[str]:
+    """The settings that a resumed run would change and may not, epochs aside: a phrase each."""
+    old, new = settings_of(make_config(before)), settings_of(config)
+    free = {field.name for field in dataclasses.fields(Config) if field.metadata["free"]} | {"epochs"}
+    return [f"--{name} was {old[name]}, not {new[name]}" for name in new if name not in free and old[name] != new[name]]
 
 
 def plain(message: str) -> str:
@@ -250,5 +295,9 @@ def _check_combination(config: Config) -> None:
         raise UsageError(f"--warmup_epochs {config.warmup_epochs:g} leaves nothing of --epochs {config.epochs}")
     if config.learning_rate == 0:
         raise UsageError("--learning_rate must be above 0; it is 0")
+    if config.dry_run and config.resume:
+        raise UsageError("--dry_run tries a set-up in a folder of its own; it can't --resume a run")
+    if config.accumulate_steps > config.batch_size:
+        raise UsageError(f"--accumulate_steps {config.accumulate_steps} is more than --batch_size {config.batch_size} has images")
     if config.validation_size == 0 and (config.target_accuracy is not None or config.patience):
         raise UsageError("--target_accuracy and --patience go by the validation accuracy: they need --validation_size above 0")

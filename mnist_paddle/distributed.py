@@ -4,6 +4,7 @@
 On a single process everything here is the identity and paddle's communication is never set up.
 """
 
+import contextlib
 import os
 
 import numpy as np
@@ -59,9 +60,23 @@ def total(values: np.ndarray) -> np.ndarray:
     return tensor.numpy()
 
 
-def from_main(value: float) -> float:
-    """The main rank's value, on every rank."""
-    return float(total(np.array([value if is_main() else 0.0]))[0])
+@contextlib.contextmanager
+def synchronised(model, wanted: bool):
+    """Inside, a backward pass through a replicated model averages the gradients over all ranks, or leaves each its own."""
+    with contextlib.nullcontext() if wanted or world_size() == 1 else model.no_sync():
+        yield
+
+
+def largest(values: np.ndarray) -> np.ndarray:
+    """The elementwise maximum of an array over all ranks; every rank receives it."""
+    if world_size() == 1:
+        return values
+    import paddle
+    import paddle.distributed as dist
+
+    tensor = paddle.to_tensor(values)
+    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return tensor.numpy()
 
 
 def barrier() -> None:

@@ -51,6 +51,15 @@ class Registry(dict):
         return self[name]
 
 
+def call(kind: str, part, arguments: dict):
+    """Call a part with the user's arguments; what it finds wrong with their values is the user's to mend."""
+    try:
+        return part(**arguments)
+    except (TypeError, ValueError, AssertionError) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[-1]
+        raise UsageError(f"--{kind}_args {arguments}: {reason}") from error
+
+
 def unknown(kind: str, name, choices) -> str:
     """The sentence for a name that is not among `choices`, with the nearest one first."""
     near = difflib.get_close_matches(str(name), list(choices), n=1)

@@ -5,10 +5,17 @@ import sys
 from mnist_paddle import Interrupted, RunError, UsageError, load_config, runtime
 
 
+def run_settings(path) -> dict:
+    """The settings of a run that is resumed."""
+    from mnist_paddle.checkpoint import settings
+
+    return settings(path)
+
+
 def main(argv) -> int:
     """Parse, train, print; the exit status."""
     try:
-        config = load_config(argv)
+        config = load_config(argv, run_settings)
         runtime.require_paddle()
         from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
 
@@ -19,6 +26,8 @@ def main(argv) -> int:
         return runtime.fail(error, 128 + error.signal)
     except RunError as error:
         return runtime.fail(error, 1)
+    except KeyboardInterrupt:
+        return runtime.fail("stopped at once, without saving; the checkpoints that there are, are whole", 130)
     return 0
 
 

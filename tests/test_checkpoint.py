@@ -29,7 +29,7 @@ def test_accumulators_are_named_by_structure_whatever_paddle_called_them():
         optimizer.step()
         names.append(sorted(checkpoint.optimizer_arrays(network, optimizer)))
     assert names[0] == names[1]
-    assert "1.weight/moment1_0" in names[0]
+    assert "1.weight/moment1" in names[0]
     assert len(names[0]) == 4 * 4
 
 

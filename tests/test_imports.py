@@ -12,6 +12,8 @@ FLOORS = [
     {"registry", "runtime", "distributed", "files", "version"},
     {"config", "data", "models", "losses", "optimizers", "schedules", "device"},
     {"checkpoint", "record"},
+    {"state", "course"},
+    {"saving"},
     {"trainer"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -135,7 +135,7 @@ def test_a_torn_last_line_of_the_metrics_does_no_harm(written):
 def test_a_window_means_over_all_its_examples_and_names_the_step_that_broke():
     import paddle
 
-    window = Window(step=10)
+    window = Window(first=10)
     outputs, labels = paddle.to_tensor(OUTPUTS), paddle.to_tensor(LABELS.astype("int64"))
     window.add(outputs, labels, paddle.to_tensor([1.0, 1.0, 1.0, 1.0, 1.0]))
     window.add(outputs[:1], labels[:1], paddle.to_tensor([7.0]))

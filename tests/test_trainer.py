@@ -24,7 +24,8 @@ from mnist_paddle import (
 from mnist_paddle.data.dataset import Split
 from mnist_paddle.device import set_device
 from mnist_paddle.record.plots import read_metrics
-from mnist_paddle.trainer import build, train_step
+from mnist_paddle.state import build
+from mnist_paddle.trainer import train_step
 
 QUICK = {"model": "fc", "model_args": {"widths": [30]}, "epochs": 2, "batch_size": 50, "log_every": 4, "device": "cpu"}
 
@@ -236,14 +237,14 @@ def test_a_gpu_that_is_not_there_is_the_users_to_mend():
 @pytest.mark.mnist
 def test_the_default_recipe_learns_in_its_first_200_steps(mnist):
     from mnist_paddle import Loader
-    from mnist_paddle.trainer import make_schedule
+    from mnist_paddle.course import plan
 
     config = Config()
     state = build(config)
-    rate = make_schedule(config, 782, 4 * 782)
+    course = plan(config, 50_000)
     right = 0
     for batch in Loader(mnist.train, config.batch_size).batches(0, 200):
-        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, rate(step=state.step))
+        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, course.rate(state.step))
         if state.step > 150:
             right += int((outputs.numpy().argmax(axis=1) == batch.labels.numpy()).sum())
     assert right / (50 * 64) > 0.88

@@ -1,5 +1,6 @@
 """From raw parts to splits: train, validation and test, and what can be wrong with them."""
 
+import zlib
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -45,6 +46,14 @@ class Dataset:
     test: Split
     source: str = ""
     notes: list = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """A short text that differs where any image, label or cut between the splits differs (CRC-32)."""
+        sums = []
+        for split in (self.train, self.validation, self.test):
+            found = zlib.crc32(np.ascontiguousarray(split.labels), zlib.crc32(np.ascontiguousarray(split.images)))
+            sums.append(f"{len(split)}:{found:08x}")
+        return " ".join(sums)
 
 
 @DATASETS.register

@@ -2,10 +2,16 @@
 
 VisualDL puts the same tag of several folders on one chart. Training writes into the run folder itself and validation into its
 sub-folder `validation`, so `loss` and `accuracy` are one chart with two lines.
+
+A checkpoint holds how long each file was when it was written (`Curves.lengths`). To resume is to cut the files back to that
+(`rewind`): what the dead run wrote afterwards goes, and the curve that follows is one unbroken line.
 """
 
+import contextlib
+import io
 import json
 import math
+import os
 import time
 import warnings
 from pathlib import Path
@@ -43,7 +49,8 @@ class Curves:
                 warnings.simplefilter("ignore")
                 from visualdl import LogWriter
             sub_folder, file_name = RECORDS[split]
-            self.writers[split] = LogWriter(str(self.folder / sub_folder), file_name=file_name)
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints that the file of a resumed run exists
+                self.writers[split] = LogWriter(str(self.folder / sub_folder), file_name=file_name)
         return self.writers[split]
 
     def scalars(self, step: int, epoch: float, split: str, **values: float) -> None:
@@ -89,11 +96,60 @@ class Curves:
         for name, value in results.items():
             self.writer("train").add_scalar(tag=f"result/{name}", step=int(step), value=float(value))
 
+    def lengths(self) -> dict[str, int]:
+        """How long every file is now, in bytes. All of it is on the disk then, even if the power fails at once."""
+        self.lines.flush()
+        os.fsync(self.lines.fileno())
+        for writer in self.writers.values():
+            writer.flush()
+        found = {}
+        for path in (path for path in files(self.folder) if path.exists()):
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            found[path.relative_to(self.folder).as_posix()] = path.stat().st_size
+        return found
+
     def close(self) -> None:
         """Write what is still held and close the files."""
         self.lines.close()
         for writer in self.writers.values():
             writer.close()
+
+
+def files(folder: Path) -> list[Path]:
+    """The files of the curves, whether they exist or not."""
+    return [folder / METRICS, *(folder / sub_folder / name for sub_folder, name in RECORDS.values())]
+
+
+def rewind(folder: Path, lengths: dict[str, int]) -> list[str]:
+    """Cut the files of the curves back to what they were at a checkpoint. Returns a line on each that has lost points.
+
+    A file that was cut short or ends in a torn line or record keeps what is whole.
+    """
+    lost = []
+    for path in (path for path in files(folder) if path.exists()):
+        name = path.relative_to(folder).as_posix()
+        length = lengths.get(name, 0)
+        content = path.read_bytes()
+        kept = _whole(path, content[:length])
+        if kept < length:
+            lost.append(f"{name} had lost {length - kept:,} bytes before the checkpoint; its curve has a gap")
+        if kept < len(content):
+            os.truncate(path, kept)
+    return lost
+
+
+def _whole(path: Path, content: bytes) -> int:
+    """How many bytes of a file are whole lines, or whole VisualDL records: 8 bytes of length, then so many bytes."""
+    if path.name == METRICS:
+        return content.rfind(b"\n") + 1
+    position = 0
+    while position + 8 <= len(content):
+        following = position + 8 + int.from_bytes(content[position : position + 8], "little")
+        if following > len(content):
+            break
+        position = following
+    return position
 
 
 def pr_counts(truth: np.ndarray, scores: np.ndarray, thresholds: int = 127) -> tuple:

@@ -48,6 +48,8 @@ def draw(folder: str, model: str, arguments: dict) -> None:
     network = MODELS.pick(model)(**arguments)
     network.eval()
     content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
+    for old in Path(folder).glob("vdlgraph.*.log"):  # of this run before it was resumed
+        old.unlink()
     Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_text(content)
 
 

@@ -13,32 +13,47 @@ from .metrics import predict
 
 
 class Window:
-    """Loss and accuracy over the steps since the last summary, counted over all ranks.
+    """Loss and accuracy over the steps since the last point of the curves, counted over all ranks.
 
     Adding a step keeps its tensors and asks for no number: `float(loss)` in every step would make a GPU wait for the processor.
+    `numbers` is the window between two points as JSON can hold it; a window made from it goes on as if nothing had been.
     """
 
-    def __init__(self, step: int = 0):
-        self.first = step
-        self.outputs, self.labels, self.losses = [], [], []
+    def __init__(self, first: int = 0, losses=(), right: int = 0, count: int = 0):
+        self.first = first  # the steps done before the window began
+        self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right and in all
+        self._added = []
 
     def add(self, outputs, labels, losses) -> None:
         """One step of this rank: outputs [m, k], labels [m], losses [m], as Paddle tensors."""
-        self.outputs.append(outputs)
-        self.labels.append(labels)
-        self.losses.append(losses)
+        self._added.append((outputs, labels, losses))
+
+    def settle(self) -> None:
+        """Turn what was added into numbers over all ranks. Raises `RunError` where a loss is not finite."""
+        if not self._added:
+            return
+        added = [(predict(outputs.numpy()) == labels.numpy(), losses.numpy()) for outputs, labels, losses in self._added]
+        sums = distributed.total(np.array([losses.astype(np.float64).sum() for _, losses in added]))
+        if not np.isfinite(sums).all():
+            raise RunError(_diverged(self.first + len(self.losses) + int(np.argmin(np.isfinite(sums))) + 1))
+        counts = np.array([sum(hits.sum() for hits, _ in added), sum(len(hits) for hits, _ in added)], np.float64)
+        right, count = distributed.total(counts)
+        self.losses += sums.tolist()
+        self.right += int(right)
+        self.count += int(count)
+        self._added = []
 
     def close(self) -> dict:
-        """Mean loss and accuracy in percent; the window is empty afterwards. Raises `RunError` where a loss is not finite."""
-        losses = [tensor.numpy().astype(np.float64) for tensor in self.losses]
-        sums = distributed.total(np.array([step.sum() for step in losses]))
-        if not np.isfinite(sums).all():
-            raise RunError(_diverged(self.first + int(np.argmin(np.isfinite(sums))) + 1))
-        right = sum(int((predict(outputs.numpy()) == labels.numpy()).sum()) for outputs, labels in zip(self.outputs, self.labels))
-        count = sum(len(step) for step in losses)
-        right, count = distributed.total(np.array([right, count], np.float64))
-        self.__init__(self.first + len(losses))
-        return {"loss": float(sums.sum() / count), "accuracy": float(100 * right / count)}
+        """Mean loss and accuracy in percent; the window is empty afterwards."""
+        self.settle()
+        figures = {"loss": float(np.sum(self.losses) / self.count), "accuracy": 100 * self.right / self.count}
+        self.__init__(self.first + len(self.losses))
+        return figures
+
+    def numbers(self) -> dict:
+        """What makes this window again: keyword arguments of `Window`."""
+        self.settle()
+        return {"first": self.first, "losses": self.losses, "right": self.right, "count": self.count}
 
 
 def _diverged(step: int) -> str:
@@ -49,12 +64,12 @@ def _diverged(step: int) -> str:
 
 
 class Clock:
-    """Seconds spent and images seen, leaving out what runs inside `paused()`."""
+    """Seconds spent and images seen, leaving out what runs inside `paused()`; those of earlier sessions count on."""
 
-    def __init__(self):
-        self.images, self.seconds = 0, 0.0
+    def __init__(self, seconds: float = 0.0, images: int = 0):
+        self.images, self.before = images, seconds
         self.started = self.mark = time.perf_counter()
-        self.marked_images = 0
+        self.marked_images = images
 
     def rate(self) -> float:
         """Images a second since the last call."""
@@ -63,9 +78,13 @@ class Clock:
         self.mark, self.marked_images = now, self.images
         return rate
 
-    def elapsed(self) -> float:
-        """Seconds of training so far."""
+    def session(self) -> float:
+        """Seconds of training since this process began."""
         return time.perf_counter() - self.started
+
+    def elapsed(self) -> float:
+        """Seconds of training in all."""
+        return self.before + self.session()
 
     @contextmanager
     def paused(self):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from .. import distributed
@@ -20,6 +21,7 @@ from . import curves, graph, plots
 
 # What marks a folder as one that holds a run.
 MARKS = ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json")
+LOCK = ".lock"
 
 
 class Run:
@@ -28,6 +30,11 @@ class Run:
     def __init__(self, folder, settings: dict, main: bool, say):
         self.folder, self.settings, self.main, self.say = folder, settings, main, say
         self.curves = curves.open_curves(folder, enabled=main)
+
+    def write_settings(self) -> None:
+        """Write config.yaml, which --config takes again."""
+        if self.main:
+            write_atomically(self.folder / "config.yaml", yaml.safe_dump(self.settings, sort_keys=False).encode())
 
     def write_json(self, name: str, content: dict) -> None:
         """Write a JSON file, whole or not at all."""
@@ -66,23 +73,59 @@ def say_on_main(say=None):
 
 
 @contextmanager
-def open_run(output_dir, settings: dict, name: str, dry_run: bool, main: bool, say):
+def open_run(output_dir, settings: dict, name: str, main: bool, say, dry_run: bool = False, lengths=None):
     """Make the run folder and open its curves; a dry run gets a temporary folder that goes with it.
 
-    Raises `UsageError` where the folder holds a run already or can't be written.
+    `lengths` of the curves' files, from a checkpoint: the folder's run is resumed, its curves are cut back to that.
+    Raises `UsageError` where the folder holds a run already, can't be written, or is being written by another process.
     """
-    folder = None
-    if main:
+    if not main:
+        yield Run(None, settings, False, say)
+        return
+    if lengths is not None:
+        folder = Path(output_dir)
+    else:
         folder = Path(tempfile.mkdtemp(prefix="dry_run_")) if dry_run else make_folder(output_dir, name)
+    with locked(folder):
+        if lengths is not None:
+            for line in reopen(folder, lengths):
+                say(line)
         (folder / "plots").mkdir(exist_ok=True)
-        write_atomically(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
-    run = Run(folder, settings, main, say)
+        run = Run(folder, settings, True, say)
+        try:
+            yield run
+        finally:
+            run.curves.close()
+            if dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path):
+    """Inside, no other process writes into the run folder; the lock goes with the process, however it ends."""
+    lock = FileLock(folder / LOCK)
     try:
-        yield run
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"{folder}: another process is training in this folder; wait for its end, or stop it") from None
+    except OSError as error:
+        raise UsageError(f"{folder}: can't be written ({error.strerror}); make it writable, or copy it elsewhere") from None
+    try:
+        yield
     finally:
-        run.curves.close()
-        if main and dry_run:
-            shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def reopen(folder: Path, lengths: dict) -> list[str]:
+    """Bring a run folder back to where a checkpoint was written; returns what there is to say about it."""
+    try:
+        for rest in folder.glob(".*.tmp"):  # of a process that died while it wrote
+            rest.unlink()
+        return curves.rewind(folder, lengths)
+    except PermissionError as error:
+        raise UsageError(
+            f"{error.filename}: can't be written ({error.strerror}); make it writable, or copy the run elsewhere"
+        ) from None
 
 
 def make_folder(output_dir, name: str) -> Path:
@@ -90,9 +133,10 @@ def make_folder(output_dir, name: str) -> Path:
     try:
         if output_dir is not None:
             folder = Path(output_dir)
-            held = [mark for mark in MARKS if (folder / mark).exists()]
+            # An empty metrics.jsonl is what a run leaves that was killed in its first moment.
+            held = [mark for mark in MARKS if (folder / mark).exists() and (folder / mark).stat().st_size]
             if held:
-                raise UsageError(f"{folder} already holds a run ({held[0]}); give another --output_dir")
+                raise UsageError(f"{folder} already holds a run ({held[0]}); go on with --resume, or give another --output_dir")
             folder.mkdir(parents=True, exist_ok=True)
         else:
             folder = _new_folder(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -117,17 +161,29 @@ def _new_folder(wanted: Path) -> Path:
     raise UsageError(f"{wanted}: a thousand runs of this name; give --output_dir")
 
 
-def last_words(report: dict, folder, dry_run: bool) -> str:
+def command(script: str, arguments: str) -> str:
+    """What to type to run another of the project's scripts, seen from where this one was called."""
+    path = Path(sys.argv[0])
+    path = path.with_name(script) if path.name in ("train.py", "evaluate.py") else Path("scripts", script)
+    return f"python {shlex.quote(str(path))} {arguments}"
+
+
+def resume_command(folder) -> str:
+    """What to type to go on with a run."""
+    return command("train.py", f"--resume --output_dir {shlex.quote(str(folder))}")
+
+
+def last_words(report: dict, folder, dry_run: bool, complete: bool) -> str:
     """What a run ends by saying: accuracy, time, where everything lies, what to type next."""
     if dry_run:
         return "dry run: every part worked, and the run folder is removed again; without --dry_run it trains"
     minutes, seconds = divmod(round(report["train_seconds"]), 60)
     place = shlex.quote(str(folder))
-    script = Path(sys.argv[0]).with_name("evaluate.py") if Path(sys.argv[0]).name == "train.py" else "scripts/evaluate.py"
     chosen = f"step {report['best_step']:,}"
     if report["validation_accuracy"] is not None:
         chosen += f", best of {report['evaluations']} on validation with {report['validation_accuracy']:.2f} %"
     speed = f"{report['images_per_second']:,.0f} images/s on {report['device']}"
+    more = command("train.py", f"--init_from {place}") if complete else resume_command(folder)
     return f"""
 test accuracy  {report["test_accuracy"]:.2f} %, loss {report["test_loss"]:.4f} (weights of {chosen})
 training       {report["epochs"]:g} epochs, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {speed}
@@ -137,4 +193,5 @@ next
   curves       visualdl --logdir {place} --host 127.0.0.1 --disable-telemetry
                then open http://127.0.0.1:8040/app/scalar; or look at {Path(folder, "plots", "curves.png")}
   mistakes     {Path(folder, "plots", "mistakes.png")}
-  in detail    python {script} {place}"""
+  in detail    {command("evaluate.py", place)}
+  {"train more" if complete else "go on     "}   {more}"""

@@ -1,0 +1,176 @@
+"""Saving a run so that it can go on, and going on: which checkpoints there are, what they hold besides State, what must agree."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional
+
+from . import checkpoint, distributed
+from .config import Config, make_config, refused_changes
+from .course import Course, plan
+from .data.dataset import Dataset
+from .device import versions
+from .record.progress import Clock
+from .record.run import Run
+from .registry import UsageError
+from .state import State, restore, snapshot
+
+# What a checkpoint must hold besides State's own numbers for a run to go on from it.
+KINDS = {"config": dict, "curves": dict, "seconds": (int, float), "images": int, "world_size": int, "data": str}
+
+
+@dataclass(frozen=True)
+class Past:
+    """The checkpoint from which a run goes on."""
+
+    path: Path
+    arrays: dict
+    progress: dict
+
+    @property
+    def step(self) -> int:
+        """Steps done when it was written."""
+        return self.progress["step"]
+
+
+def find_past(config: Config) -> tuple[Config, Optional[Past]]:
+    """With --resume the checkpoint to go on from, and the Config with its run folder; without it None.
+
+    Raises `UsageError` where there is none, where it is damaged, and where the Config would change what may not change.
+    """
+    if not config.resume:
+        return config, None
+    folder, path = checkpoint.to_resume(config.output_dir)
+    past = Past(path, *checkpoint.load(path))
+    for name, kind in KINDS.items():
+        if not isinstance(past.progress.get(name), kind):
+            raise UsageError(f"{path}: the checkpoint's {name} is {past.progress.get(name)!r}; no run can go on from it")
+    if changes := refused_changes(past.progress["config"], config):
+        raise UsageError(
+            f"{folder}: a resumed run keeps its settings; {', '.join(changes)}. Leave that out, "
+            f"or start a new run from these weights: --init_from {folder}"
+        )
+    return replace(config, output_dir=str(folder)), past
+
+
+def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: State, say) -> None:
+    """Put the checkpoint into State, after a look whether data and schedule are those that it was made with."""
+    if past.progress["data"] != dataset.fingerprint():
+        raise UsageError(
+            f"{past.path}: the run was trained on other data than {dataset.name} from {dataset.source}; "
+            "give the same with --data_dir, or start a new run with --init_from"
+        )
+    restore(state, past.arrays, past.progress, past.path)
+    check_epochs(past, config, course, len(dataset.train))
+    say(f"going on after step {past.step:,} of {course.total_steps:,} (epoch {course.epoch(past.step):g}) of {config.output_dir}")
+    if past.progress["world_size"] != distributed.world_size():
+        say(
+            f"the run had {past.progress['world_size']} processes and has {distributed.world_size()} now: "
+            "the same training up to the order of sums, not bit for bit"
+        )
+
+
+def check_epochs(past: Past, config: Config, course: Course, size: int) -> None:
+    """Other --epochs are fine where the steps done would have had the same learning rates: under them the run is the same."""
+    before = make_config({**past.progress["config"], "dry_run": config.dry_run})
+    if before.epochs == config.epochs:
+        return
+    if course.total_steps < past.step:
+        raise UsageError(
+            f"--epochs {config.epochs} end at step {course.total_steps:,}, {past.path} is at step {past.step:,}: give more"
+        )
+    old = plan(before, size)
+    if any(old.rate(step) != course.rate(step) for step in range(past.step)):
+        raise UsageError(
+            f"--epochs was {before.epochs}, not {config.epochs}: under schedule {config.schedule} the learning rates "
+            f"of the steps done depend on it. Leave it out, or start a new run with --init_from {past.path}"
+        )
+
+
+class Checkpoints:
+    """The checkpoints of a run folder: `last`, `best`, and the numbered ones that --keep asks for.
+
+    All ranks call it, the main one writes. The order of writing makes every moment a good one to be killed in: `last` says
+    which step was best, and is there before `best` is replaced.
+    """
+
+    def __init__(self, run: Run, config: Config, course: Course, dataset: Dataset, clock: Clock):
+        self.run, self.config, self.course, self.clock = run, config, course, clock
+        self.facts = {
+            "config": run.settings,
+            "data": dataset.fingerprint(),
+            "world_size": distributed.world_size(),
+            "versions": versions(),
+        }
+        self.saved = time.monotonic()
+        self.saved_step = None
+
+    def old(self) -> bool:
+        """Whether --checkpoint_minutes have gone by since the last one."""
+        minutes = self.config.checkpoint_minutes
+        return minutes > 0 and time.monotonic() - self.saved >= 60 * minutes
+
+    def save(self, state: State) -> None:
+        """Write `last`, and `best` where this step is the best so far; once for every step."""
+        if self.saved_step == state.step:
+            return
+        self.saved, self.saved_step = time.monotonic(), state.step
+        arrays, progress = self.content(state)
+        if self.config.keep and state.step:
+            self.write(f"step_{state.step:08}", arrays, progress)
+            self.prune(state.step)
+        self.write("last", arrays, progress)
+        if state.best_step == state.step and state.best:
+            self.write("best", arrays, progress)
+
+    def save_best(self, state: State) -> None:
+        """Write `best` alone, after a look that the course does not have: `last` stays on the course."""
+        if state.best_step == state.step and state.best:
+            self.write("best", *self.content(state))
+
+    def content(self, state: State) -> tuple[dict, dict]:
+        """Arrays and progress: those of State, and what a run needs besides to go on as if nothing had been."""
+        arrays, progress = snapshot(state)
+        epoch, position = divmod(state.step, self.course.epoch_steps)
+        progress |= {"epoch": epoch, "position": position, "seconds": self.clock.elapsed(), "images": self.clock.images}
+        return arrays, {**progress, **self.facts, "curves": self.run.curves.lengths()}
+
+    def write(self, name: str, arrays: dict, progress: dict) -> None:
+        """Write one file, whole or not at all."""
+        if self.run.main:
+            checkpoint.save(self.path(name), arrays, progress)
+
+    def path(self, name: str) -> Path:
+        """The file of a checkpoint."""
+        return self.run.folder / f"{name}{checkpoint.SUFFIX}"
+
+    def prune(self, step: int) -> None:
+        """Remove the numbered ones but the newest --keep. Those of later steps, of a course that was given up, stay."""
+        if self.run.main:
+            newest = self.path(f"step_{step:08}")
+            numbered = sorted(path for path in self.run.folder.glob(f"step_*{checkpoint.SUFFIX}") if path <= newest)
+            for path in numbered[: -self.config.keep]:
+                path.unlink()
+
+    def mend_best(self, state: State) -> None:
+        """After a resume, make `best` the best that State knows: the old process may have died between two files.
+
+        Only where the one on the disk is of another course (of the end of --max_minutes, or of steps after the checkpoint that
+        was named), it is written anew from the weights alone, without the optimiser's state.
+        """
+        if not self.run.main:
+            return
+        path = self.path("best")
+        try:
+            found = checkpoint.load(path)[1].get("step")
+        except UsageError:
+            found = None
+        if found == state.best_step and state.best:
+            return
+        if not state.best:
+            path.unlink(missing_ok=True)
+        elif state.best_step == state.step:
+            self.save_best(state)
+        else:
+            progress = {"step": state.best_step, "best_accuracy": state.best_accuracy, "weights_only": True, **self.facts}
+            self.write("best", {f"model/{name}": array for name, array in state.best.items()}, progress)

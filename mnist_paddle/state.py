@@ -1,0 +1,184 @@
+"""State: what changes during training, how it begins, and how it goes into a checkpoint and comes back.
+
+Everything else that a run needs (order of the examples, augmentation, dropout, learning rate) is a pure function of (seed, step).
+"""
+
+import functools
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import paddle
+
+from . import checkpoint
+from .config import Config
+from .models import MODELS
+from .optimizers import make_optimizer
+from .record.progress import Window
+from .registry import UsageError, call
+
+
+@dataclass
+class State:
+    """What changes during training, and so what a checkpoint holds."""
+
+    model: paddle.nn.Layer
+    optimizer: paddle.optimizer.Optimizer
+    average: dict = field(default_factory=dict)  # name -> averaged parameter, when an average is kept
+    window: Window = field(default_factory=Window)  # the steps since the last point of the curves
+    step: int = 0
+    best_accuracy: float = -1.0
+    best: dict = field(default_factory=dict)  # the arrays that were evaluated best
+    best_step: int = 0
+    stale: int = 0  # evaluations since the best one
+    evaluations: int = 0
+
+    def evaluated(self) -> dict:
+        """The arrays that evaluation uses: parameters (averaged, when an average is kept) and buffers."""
+        return {**checkpoint.model_arrays(self.model), **self.averaged()}
+
+    def averaged(self) -> dict:
+        """The averaged parameters as arrays."""
+        return {name: np.array(tensor.numpy()) for name, tensor in self.average.items()}
+
+
+# The plain numbers of State, which a checkpoint holds as they are.
+NUMBERS = {"step": int, "best_accuracy": float, "best_step": int, "stale": int, "evaluations": int}
+
+
+def build(config: Config) -> State:
+    """The network and its optimiser, initialised from the seed."""
+    paddle.seed(config.seed)
+    model = call("model", MODELS.pick(config.model), model_arguments(config))
+    arguments = dict(config.optimizer_args)
+    if config.momentum is not None:
+        arguments["momentum"] = config.momentum
+    optimizer = functools.partial(
+        make_optimizer,
+        config.optimizer,
+        model.parameters(),
+        config.learning_rate,
+        config.weight_decay,
+        config.clip_norm,
+    )
+    state = State(model, call("optimizer", optimizer, arguments))
+    if config.ema:
+        state.average = copies(model)
+    return state
+
+
+def model_arguments(config: Config) -> dict:
+    """What the network is made with: --model_args and --activation."""
+    return {**config.model_args, **({} if config.activation is None else {"activation": config.activation})}
+
+
+def trainable(model) -> list:
+    """Names and parameters that are learnt; Paddle counts batch norm's running statistics among the parameters too."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
+
+
+def copies(model) -> dict:
+    """Copies of the learnt parameters by name."""
+    return {name: parameter.detach().clone() for name, parameter in trainable(model)}
+
+
+@paddle.no_grad()
+def update_average(state: State, decay: float) -> None:
+    """Move the averaged weights towards the current ones; early steps move further, so that the start is forgotten."""
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    for name, parameter in trainable(state.model):
+        average = state.average[name]
+        average.set_value(average * decay + parameter * (1.0 - decay))
+
+
+@contextmanager
+def evaluated_weights(state: State):
+    """Inside, the model has its averaged weights, where an average is kept."""
+    if not state.average:
+        yield
+        return
+    current = copies(state.model)
+    set_weights(state.model, state.average)
+    try:
+        yield
+    finally:
+        set_weights(state.model, current)
+
+
+def set_weights(model, tensors: dict) -> None:
+    """Copy tensors into the parameters of the same names."""
+    for name, parameter in trainable(model):
+        parameter.set_value(tensors[name])
+
+
+def snapshot(state: State) -> tuple[dict, dict]:
+    """The arrays and the progress of a checkpoint. All ranks take part, for the window is counted over them."""
+    sections = {
+        "model": checkpoint.model_arrays(state.model),
+        "optimizer": checkpoint.optimizer_arrays(state.model, state.optimizer),
+        "ema": state.averaged(),
+        # The best weights so far ride along, unless they are these: going on from any checkpoint then needs no second file.
+        "best": state.best if state.best_step != state.step else {},
+    }
+    arrays = {f"{kind}/{name}": array for kind, part in sections.items() for name, array in part.items()}
+    return arrays, {**{name: getattr(state, name) for name in NUMBERS}, "window": state.window.numbers()}
+
+
+def restore(state: State, arrays: dict, progress: dict, where) -> None:
+    """Put a checkpoint into a freshly built State; a `UsageError` that names what does not fit.
+
+    `snapshot` of the result gives the same arrays and progress again, bit for bit.
+    """
+    if progress.get("weights_only"):
+        raise UsageError(
+            f"{where} holds the best weights alone; start from them with --init_from, or resume from last.safetensors"
+        )
+    numbers = _numbers(progress, where)
+    if numbers["step"]:
+        make_accumulators(state)
+        accumulators = checkpoint.section(arrays, "optimizer")
+        checkpoint.restore_optimizer(state.model, state.optimizer, accumulators, where)
+    checkpoint.restore_model(state.model, checkpoint.section(arrays, "model"), where)
+    average, best = checkpoint.section(arrays, "ema"), checkpoint.section(arrays, "best")
+    checkpoint.check_fit(state.average, average, where, "average (--ema)")
+    for name, tensor in state.average.items():
+        tensor.set_value(average[name])
+    for name, value in numbers.items():
+        setattr(state, name, value)
+    state.best = {}
+    if state.evaluations:
+        state.best = best or state.evaluated()
+        checkpoint.check_fit(state.model.state_dict(), state.best, where, "model")
+    try:
+        state.window = Window(**progress["window"])
+        state.window.numbers()
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{where}: the checkpoint's window of the curves can't be read ({error})") from None
+
+
+def _numbers(progress: dict, where) -> dict:
+    """The plain numbers of a State, looked at before they are believed: the file may come from a stranger."""
+    for name, kind in NUMBERS.items():
+        value = progress.get(name)
+        if not isinstance(value, (int, kind)) or isinstance(value, bool) or (kind is int and value < 0):
+            raise UsageError(f"{where}: the checkpoint's {name} is {value!r}; it does not come from a run")
+    return {name: kind(progress[name]) for name, kind in NUMBERS.items()}
+
+
+def make_accumulators(state: State) -> None:
+    """Let the optimiser make its accumulators, by a step without gradients; the values are the caller's to set afterwards.
+
+    Paddle makes them in the first step and under names that it numbers then; only after it is there something to restore into.
+    """
+    zero = sum((parameter * 0.0).sum() for _, parameter in trainable(state.model))
+    zero.backward()
+    state.optimizer.step()
+    state.optimizer.clear_grad()
+
+
+def start_from(state: State, arrays: dict, where) -> None:
+    """Begin a new run with the weights that a checkpoint was evaluated with (--init_from)."""
+    checkpoint.restore_model(state.model, checkpoint.weights(arrays), where)
+    for name, parameter in trainable(state.model):
+        if name in state.average:
+            state.average[name].set_value(parameter)
