@@ -112,5 +112,6 @@ def test_a_signal_ends_the_run_after_saving(data, tmp_path, number):
         process.kill()
         process.communicate()
     assert process.returncode == 128 + number
-    assert "is saved in run" in one_line(errors)
-    assert checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"] > 0
+    step = checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"]
+    assert f"after step {step}, which is saved" in one_line(errors)
+    assert errors.strip().endswith("train.py --resume --output_dir run")

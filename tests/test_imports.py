@@ -13,7 +13,7 @@ FLOORS = [
     {"config", "data", "models", "losses", "optimizers", "schedules", "device"},
     {"checkpoint", "record"},
     {"state", "course"},
-    {"saving"},
+    {"saving", "verify"},
     {"trainer"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -140,16 +140,30 @@ def rewind(folder: Path, lengths: dict[str, int]) -> list[str]:
 
 
 def _whole(path: Path, content: bytes) -> int:
-    """How many bytes of a file are whole lines, or whole VisualDL records: 8 bytes of length, then so many bytes."""
+    """How many bytes of a file are whole lines, or whole VisualDL records."""
     if path.name == METRICS:
         return content.rfind(b"\n") + 1
+    return max((stop for _, stop in _spans(content)), default=0)
+
+
+def _spans(content: bytes):
+    """Where the whole records of a VisualDL file begin and end; each has 8 bytes of length before it."""
     position = 0
     while position + 8 <= len(content):
-        following = position + 8 + int.from_bytes(content[position : position + 8], "little")
-        if following > len(content):
-            break
-        position = following
-    return position
+        stop = position + 8 + int.from_bytes(content[position : position + 8], "little")
+        if stop > len(content):
+            return
+        yield position + 8, stop
+        position = stop
+
+
+def records(path: Path) -> list:
+    """The whole records of a VisualDL file, as its own protobuf messages; none where there is no file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from visualdl.proto import record_pb2
+    content = path.read_bytes() if path.exists() else b""
+    return [record_pb2.Record.FromString(content[start:stop]) for start, stop in _spans(content)]
 
 
 def pr_counts(truth: np.ndarray, scores: np.ndarray, thresholds: int = 127) -> tuple:
