@@ -1,12 +1,14 @@
 import json
+import os
 
 import numpy as np
 import paddle
 import pytest
 import safetensors.numpy
 
-from mnist_paddle import MODELS, UsageError, checkpoint, make_optimizer
+from mnist_paddle import MODELS, OPTIMIZERS, Config, UsageError, checkpoint, make_optimizer
 from mnist_paddle.files import write_atomically
+from mnist_paddle.state import build, make_accumulators, restore, snapshot
 
 ARRAYS = {"model/weight": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/weight/moment1": np.ones(3)}
 
@@ -84,3 +86,184 @@ def test_a_checkpoint_of_another_network_is_refused_by_name():
         checkpoint.restore_model(MODELS["fc"](widths=[5]), arrays, "here")
     with pytest.raises(UsageError, match=r"missing .*unexpected"):
         checkpoint.restore_model(MODELS["cnn"](), arrays, "here")
+
+
+def flip_a_bit(data, at, generator):
+    data[at] ^= 1 << generator.integers(8)
+
+
+def set_a_byte(data, at, generator):
+    data[at] = generator.choice(list(b'\x00\xff{}[]":,0919eE-\n '))
+
+
+def cut_off(data, at, generator):
+    del data[at:]
+
+
+def cut_out(data, at, generator):
+    del data[at : at + generator.integers(1, 300)]
+
+
+def put_in(data, at, generator):
+    data[at:at] = generator.bytes(generator.integers(1, 300))
+
+
+def blank(data, at, generator):
+    stop = min(len(data), at + int(generator.integers(1, 4096)))
+    data[at:stop] = bytes(stop - at)
+
+
+def say_twice(data, at, generator):
+    data[at:at] = data[at : at + generator.integers(1, 2000)]
+
+
+def swap(data, at, generator):
+    other = int(generator.integers(len(data)))
+    data[at], data[other] = data[other], data[at]
+
+
+def change_the_length(data, at, generator):
+    data[:8] = int(generator.integers(0, 2 ** generator.integers(1, 63))).to_bytes(8, "little")
+
+
+MUTATIONS = [flip_a_bit, set_a_byte, cut_off, cut_out, put_in, blank, say_twice, swap, change_the_length]
+
+
+def written_by_a_run(path):
+    """A checkpoint as training writes it, the optimiser's state included."""
+    network = MODELS["fc"](widths=[4])
+    optimizer = make_optimizer("adam", network.parameters(), 0.1)
+    network(paddle.ones([1, 1, 28, 28])).sum().backward()
+    optimizer.step()
+    arrays = {f"model/{name}": array for name, array in checkpoint.model_arrays(network).items()}
+    arrays |= {f"optimizer/{name}": array for name, array in checkpoint.optimizer_arrays(network, optimizer).items()}
+    checkpoint.save(path, arrays, {"step": 1, "config": {"model": "fc", "model_args": {"widths": [4]}}})
+
+
+def test_2000_mutated_checkpoints_load_right_or_are_refused(tmp_path):
+    path = tmp_path / "last.safetensors"
+    written_by_a_run(path)
+    sound = path.read_bytes()
+    arrays, progress = checkpoint.load(path)
+    header = 8 + int.from_bytes(sound[:8], "little")
+    generator = np.random.default_rng(0)
+    refusals = []
+    for number in range(2000):
+        data = bytearray(sound)
+        # Half of them in the header, which is a small part of the file and where most can go wrong.
+        for _ in range(generator.integers(1, 4)):
+            at = int(generator.integers(header if number % 2 else len(sound)))
+            MUTATIONS[generator.integers(len(MUTATIONS))](data, min(at, max(len(data) - 1, 0)), generator) if data else None
+        path.write_bytes(data)
+        try:
+            found, said = checkpoint.load(path)
+        except UsageError as error:
+            refusals.append(str(error))
+            continue
+        assert said == progress
+        assert found.keys() == arrays.keys()
+        assert all(found[name].tobytes() == arrays[name].tobytes() for name in arrays)
+    assert len(refusals) > 1900
+    assert not [line for line in refusals if "\n" in line]
+
+
+META = b'{"__metadata__":{"mnist_paddle":"{}"},"a":'
+
+
+def test_a_hostile_header_is_refused_without_crash_or_hang(tmp_path):
+    path = tmp_path / "x.safetensors"
+    headers = {
+        "deep": b"[" * 200_000,
+        "a number of a million digits": b'{"a":' + b"9" * 1_000_000 + b"}",
+        "huge shape": META + b'{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}',
+        "offsets that are no numbers": META + b'{"dtype":"F32","shape":[1],"data_offsets":["x"]}}',
+        "no offsets": META + b'{"dtype":"F32"}}',
+        "tensor that is a list": META + b"[1,2]}",
+        "metadata that is a list": b'{"__metadata__":["mnist_paddle"]}',
+        "metadata that is a number": b'{"__metadata__":7}',
+        "progress that is no JSON": b'{"__metadata__":{"mnist_paddle":"{"}}',
+        "progress that is a list": b'{"__metadata__":{"mnist_paddle":"[2]"}}',
+        "format that is text": b'{"__metadata__":{"mnist_paddle":"{\\"format\\":\\"2\\"}"}}',
+        "not UTF-8": b'{"\xff\xfe":1}',
+    }
+    for name, header in headers.items():
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(UsageError, match=r"x\.safetensors"):
+            pytest.fail(f"{name}: {checkpoint.load(path)}")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes and devices as files")
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    for path in (tmp_path / "pipe.safetensors", "/dev/zero", "/dev/null"):
+        with pytest.raises(UsageError, match="not a file"):
+            checkpoint.load(path)
+
+
+def test_a_huge_file_of_something_else_is_not_read(tmp_path):
+    path = tmp_path / "x.safetensors"
+    with open(path, "wb") as file:
+        file.write((10_000_000_000).to_bytes(8, "little"))
+        os.truncate(file.fileno(), 100_000_000_000)  # sparse: it takes no room
+    with pytest.raises(UsageError, match="not a safetensors file"):
+        checkpoint.load(path)
+
+
+def test_a_damaged_checkpoint_is_named_with_those_beside_it(tmp_path):
+    for name in ("last", "best", "step_00000010"):
+        checkpoint.save(tmp_path / f"{name}.safetensors", ARRAYS, {"step": 7})
+    path = tmp_path / "last.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=r"last.*damaged.*beside it: best\.safetensors, step_00000010\.safetensors"):
+        checkpoint.load(path)
+
+
+# progress of a stranger: rightly summed, and nothing that a run would write
+STRANGE = [
+    {"step": "7"},
+    {"step": -1},
+    {"step": True},
+    {"stale": 1.5},
+    {"best_accuracy": None},
+    {"window": None},
+    {"window": {"first": 0, "losses": 3}},
+    {"window": {"first": 0, "lasses": []}},
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=str)
+def test_a_strangers_progress_is_refused(strange):
+    state = build(Config(model="linear"))
+    arrays, progress = snapshot(state)
+    restore(state, arrays, progress, "sound")
+    with pytest.raises(UsageError, match="here"):
+        restore(state, arrays, {**progress, **strange}, "here")
+
+
+def test_accumulators_of_another_optimiser_are_refused_by_name(tmp_path):
+    trained, other = build(Config(model="linear")), build(Config(model="linear", optimizer="momentum"))
+    make_accumulators(trained)
+    trained.step = 1
+    with pytest.raises(
+        UsageError, match=r"optimiser: missing 1\.bias/velocity, 1\.weight/velocity; unexpected 1\.bias/beta1_pow_acc"
+    ):
+        restore(other, *snapshot(trained), "here")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_accumulators_survive_another_build_order_and_other_models(name):
+    trained = build(Config(model="fc", optimizer=name))
+    make_accumulators(trained)
+    trained.step = 1
+    arrays, progress = snapshot(trained)
+    generator = np.random.default_rng(0)
+    arrays = {key: generator.random(array.shape).astype(array.dtype) for key, array in arrays.items()}
+    build(Config(model="rnn"))  # Paddle's automatic names go on counting
+    fresh = build(Config(model="fc", optimizer=name))
+    restore(fresh, arrays, progress, "here")
+    again, told = snapshot(fresh)
+    assert told == progress
+    assert again.keys() == arrays.keys()
+    assert all(again[key].tobytes() == arrays[key].tobytes() for key in arrays)

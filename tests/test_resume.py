@@ -3,7 +3,6 @@
 import itertools
 import os
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
