@@ -106,15 +106,17 @@ def fit(config: Config, dataset=None, say=None) -> dict:
         go_on(past, config, course, dataset, state, say)
     name, lengths = f"{config.dataset}-{config.model}", past.progress["curves"] if past else None
     clock = Clock(past.progress["seconds"], past.progress["images"]) if past else Clock()
+    folder = None
     try:
         with open_run(config.output_dir, settings_of(config), name, distributed.is_main(), say, config.dry_run, lengths) as run:
+            folder = run.folder
             train(config, course, state, dataset, run, clock)
             return finish(config, course, state, dataset, run, clock, device)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        reason = f"the run folder can't be written any more ({error.strerror})"
-        raise RunError(f"step {state.step}: {reason}; the checkpoints in it are whole") from error
+        reason = f"the run folder can't be written any more ({error.strerror}); the checkpoints in it are whole"
+        raise RunError(f"step {state.step}: {reason}. When it can, go on: {resume_command(folder)}") from error
 
 
 def resume(path, dataset=None, say=None, **changes) -> dict:

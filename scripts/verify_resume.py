@@ -177,7 +177,10 @@ def show_stop(number: int, stop: Stop) -> None:
     """One line of the first table."""
     name = "--max_minutes" if stop.kind == "minutes" else KINDS[stop.kind].name
     moment = f"{stop.seconds:6.2f} s after the {'process started' if stop.starting else 'training began'}"
-    print(f"{number:4}  {name:14} {moment:38} status {stop.status:4}   goes on at step {stop.step:,} (epoch {stop.epoch:.2f})", flush=True)
+    print(
+        f"{number:4}  {name:14} {moment:38} status {stop.status:4}   goes on at step {stop.step:,} (epoch {stop.epoch:.2f})",
+        flush=True,
+    )
 
 
 def show_rows(rows) -> bool:
@@ -209,7 +212,9 @@ def verify(own, kinds, flags, config, folder: Path) -> bool:
     if own.draw:
         from mnist_paddle.record.plots import draw_resumed
 
-        draw_resumed(folder / "straight" / "metrics.jsonl", folder / "stopped" / "metrics.jsonl", [s.step for s in stops], own.draw)
+        draw_resumed(
+            folder / "straight" / "metrics.jsonl", folder / "stopped" / "metrics.jsonl", [s.step for s in stops], own.draw
+        )
     print(f"{'PASS' if same else 'FAIL'}: {len(stops)} stops, {'every bit the same' if same else 'the runs differ'}")
     return same
 

@@ -68,6 +68,30 @@ def _dress(axes, name: str) -> None:
         axes.yaxis.set_major_formatter(lambda value, place: f"{value:g} %")
 
 
+def draw_resumed(straight, stopped, stops, png) -> None:
+    """Training loss of a run that was never stopped, and over it that of one that was, after the steps `stops`."""
+    figure = new_figure(9, 4)
+    axes = figure.subplots()
+    steps, _, losses = read_metrics(straight)["train", "loss"]
+    axes.plot(steps, losses, color="#BBBBBB", lw=6, solid_capstyle="round", label="never stopped")
+    steps, _, losses = read_metrics(stopped)["train", "loss"]
+    edges = [0, *sorted(set(stops)), np.inf]
+    for number, (start, stop) in enumerate(zip(edges, edges[1:])):
+        # Each process draws its own points, joined to the last one before it.
+        mine = np.flatnonzero((steps > start) & (steps <= stop))
+        if len(mine):
+            mine = np.concatenate([mine[:1] - 1, mine]) if mine[0] else mine
+            label = ("stopped and resumed, process by process", None, None)[min(number, 2)]
+            axes.plot(steps[mine], losses[mine], color=(TRAIN, VALIDATION)[number % 2], lw=1.4, label=label)
+    for number, step in enumerate(edges[1:-1]):
+        axes.axvline(step, color=GREY, lw=0.8, ls=":", label=None if number else "stop")
+    _dress(axes, "loss")
+    axes.set_title("Training loss, not stopped and stopped: one line", fontsize=11, loc="left")
+    axes.set_xlabel("step")
+    axes.legend(frameon=False)
+    figure.savefig(png)
+
+
 def draw_confusion(confusion: np.ndarray, png) -> None:
     """The confusion matrix [10, 10]: counts, with mistakes coloured by their share of the row."""
     figure = new_figure(6.4, 6)
