@@ -81,11 +81,18 @@ def fail(error: Exception, status: int) -> int:
     return status
 
 
+def default_signals() -> None:
+    """Let SIGTERM end the process silently again: Paddle puts a handler on it at import, which prints a C++ trace and dies."""
+    # Paddle's handler is set behind Python's back, so that Python still takes it for the default one.
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGTERM) in (None, signal.SIG_DFL):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class StopRequest:
     """SIGTERM and SIGINT as a wish to stop: the loop ends its step, saves and leaves. A second SIGINT ends it at once.
 
-    Inside the `with`, `signal` is the number received, or None. Paddle puts its own handler on SIGTERM at import, which prints
-    a C++ trace and dies; ours comes later and wins. Outside the main thread Python takes no handlers, and none is set.
+    Inside the `with`, `signal` is the number received, or None. Outside the main thread Python takes no handlers, so none is set.
     """
 
     def __init__(self):

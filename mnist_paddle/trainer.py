@@ -22,7 +22,7 @@ from .record.metrics import Evaluation
 from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, open_run, resume_command, say_on_main
 from .registry import Interrupted, RunError
-from .runtime import StopRequest
+from .runtime import StopRequest, default_signals
 from .saving import Checkpoints, find_past, go_on
 from .state import State, build, evaluated_weights, model_arguments, start_from, trainable, update_average
 
@@ -92,6 +92,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
 
     Raises `UsageError` for what the user can mend and `RunError` for a run that cannot go on.
     """
+    default_signals()
     distributed.start()
     device = set_device(config.device, config.threads)
     say = say_on_main(say)
@@ -110,7 +111,8 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     try:
         with open_run(config.output_dir, settings_of(config), name, distributed.is_main(), say, config.dry_run, lengths) as run:
             folder = run.folder
-            train(config, course, state, dataset, run, clock)
+            with StopRequest() as stop:
+                train(config, course, state, dataset, run, clock, stop)
             return finish(config, course, state, dataset, run, clock, device)
     except OSError as error:
         if error.errno not in UNWRITABLE:
@@ -128,7 +130,7 @@ def resume(path, dataset=None, say=None, **changes) -> dict:
     return fit(make_config({**settings, **changes, "output_dir": str(path), "resume": True}), dataset, say)
 
 
-def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock) -> None:
+def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, stop: StopRequest) -> None:
     """The loop: batches in, updates, and now and then a look at how it goes."""
     loader = make_loader(config, dataset.train)
     loss_function = load_loss(config.loss, config.loss_args)
@@ -143,7 +145,7 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
     model = distributed.replicate(state.model)
     model.train()
     watch = Watch(config, course, state, dataset, loss_function, run, clock)
-    with StopRequest() as stop, watch.bar, closing(loader.batches(state.step, course.total_steps)) as batches:
+    with watch.bar, closing(loader.batches(state.step, course.total_steps)) as batches:
         while state.step < course.total_steps and not watch.enough():
             batch = next(batches)
             # Dropout's numbers follow from (seed, step, rank) alone, so that no generator has to be saved.

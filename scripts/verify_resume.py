@@ -165,10 +165,10 @@ def train_with_stops(trainer: Trainer, kinds: list, count: int, seconds: float, 
             progress = checkpoint.load(last)[1]
             done = progress["epoch"] + progress["position"] / max(1, trainer.epoch_steps)
             stop.step, stop.epoch, share_left = progress["step"], done, max(0.0, 1 - progress["step"] / trainer.total_steps)
+        if not was_running:
+            break  # it came to its end before the stop
         stops.append(stop)
         show(len(stops), stop)
-        if not was_running:
-            break
     trainer.finish("stopped")
     return stops
 
@@ -215,6 +215,8 @@ def verify(own, kinds, flags, config, folder: Path) -> bool:
         draw_resumed(
             folder / "straight" / "metrics.jsonl", folder / "stopped" / "metrics.jsonl", [s.step for s in stops], own.draw
         )
+    if not stops:
+        raise Stopped("the run is too short, it ended before the first stop; give more --epochs")
     print(f"{'PASS' if same else 'FAIL'}: {len(stops)} stops, {'every bit the same' if same else 'the runs differ'}")
     return same
 
