@@ -2,6 +2,7 @@
 
 python scripts/benchmark.py train     training the course CNN: this toolkit against the same network in plain Paddle
 python scripts/benchmark.py loader    batches of 64: this loader against paddle.io.DataLoader, on one core
+python scripts/benchmark.py save      an epoch of the default recipe: the share of its time that goes into checkpoints
 """
 
 import argparse
@@ -49,7 +50,8 @@ def train_ours(steps: int) -> float:
     from mnist_paddle import LOSSES, Config, Loader
     from mnist_paddle.data.dataset import Split
     from mnist_paddle.device import set_device
-    from mnist_paddle.trainer import build, train_step
+    from mnist_paddle.state import build
+    from mnist_paddle.trainer import train_step
 
     set_device("cpu", threads=0)
     state = build(Config(model="cnn", optimizer="adam", learning_rate=1e-3))
@@ -132,6 +134,31 @@ def loader_numpy(steps: int) -> float:
     return speed(lambda: make_batch(split, plan, next(counter)), steps)
 
 
+def saving(every: int):
+    """An epoch of the default recipe, saved every so many steps (0: the default): seconds of training, of saving; saves."""
+
+    def measure(steps: int) -> dict:
+        from mnist_paddle import Config, fit
+        from mnist_paddle.saving import Checkpoints
+
+        save, spent = Checkpoints.save, []
+
+        def timed(checkpoints, state):
+            start = time.perf_counter()
+            save(checkpoints, state)
+            spent.append(time.perf_counter() - start)
+
+        Checkpoints.save = timed
+        with tempfile.TemporaryDirectory(dir=".") as folder:  # on a real disk, which /tmp need not be
+            config = Config(epochs=1, checkpoint_every=every, output_dir=str(Path(folder, "run")))
+            report = fit(config, say=lambda text: None)
+        return {"training": report["train_seconds"], "saving": sum(spent), "saves": len(spent)}
+
+    return measure
+
+
+SAVING = {"at every validation (default)": saving(0), "every 100 steps": saving(100), "every step": saving(1)}
+
 RIVALS = {
     "train": {"plain Paddle": train_plain, "mnist_paddle": train_ours},
     "loader": {
@@ -146,7 +173,7 @@ RIVALS = {
 STEPS = {"train": 150, "loader": 5000}
 
 
-def measure(kind: str, name: str) -> float:
+def measure(kind: str, name: str):
     """One rival in a process of its own; for the loader on one core."""
     command = [sys.executable, "-W", "ignore", __file__, "one", kind, name]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -173,27 +200,43 @@ def compare(kind: str, repeats: int) -> dict:
     }
 
 
+def saving_shares(repeats: int) -> dict:
+    """For every interval: milliseconds of a save and percent of the training time, medians."""
+    found = {}
+    for name in SAVING:
+        runs = [measure("save", name) for _ in range(repeats)]
+        found[name] = {
+            "saves": runs[0]["saves"],
+            "milliseconds": round(statistics.median(1000 * run["saving"] / run["saves"] for run in runs), 2),
+            "percent": round(statistics.median(100 * run["saving"] / run["training"] for run in runs), 2),
+        }
+    return found
+
+
 def main(argv) -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=tuple(RIVALS))
+    parser.add_argument("kind", choices=(*RIVALS, "save"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     if argv[:1] == ["one"]:
         kind, name = argv[1:]
         if kind == "loader" and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        print(json.dumps(RIVALS[kind][name](STEPS[kind])))
+        print(json.dumps({**RIVALS, "save": SAVING}[kind][name](STEPS.get(kind))))
         return 0
     arguments = parser.parse_args(argv)
-    found = compare(arguments.kind, arguments.repeats)
-    if arguments.json:
-        print(json.dumps(found))
-        return 0
-    for name, row in found.items():
-        low, high = min(row["runs"]), max(row["runs"])
-        print(f"{name:44} {row['images_per_second']:>10,} images/s  x {row['ratio']:<6} ({low:,} to {high:,})")
+    found = saving_shares(arguments.repeats) if arguments.kind == "save" else compare(arguments.kind, arguments.repeats)
+    print(json.dumps(found) if arguments.json else "\n".join(line(name, row) for name, row in found.items()))
     return 0
+
+
+def line(name: str, row: dict) -> str:
+    """One row for a reader."""
+    if "saves" in row:
+        return f"{name:32} {row['saves']:>5} saves of {row['milliseconds']:6.2f} ms, {row['percent']:.2f} % of the training time"
+    low, high = min(row["runs"]), max(row["runs"])
+    return f"{name:44} {row['images_per_second']:>10,} images/s  x {row['ratio']:<6} ({low:,} to {high:,})"
 
 
 if __name__ == "__main__":
