@@ -160,9 +160,9 @@ def make_config(settings: dict) -> Config:
 
 
 def settings_of(config: Config) -> dict:
-    """The settings that describe a run, as JSON and YAML hold them: all but how it was told to begin."""
+    """The settings that describe a run, as JSON and YAML hold them: all but where it lies and whether it was resumed."""
     settings = json.loads(json.dumps(dataclasses.asdict(config)))
-    del settings["resume"]
+    del settings["resume"], settings["output_dir"]
     return settings
 
 

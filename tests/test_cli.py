@@ -1,15 +1,18 @@
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_csv, write_npz
 
 from mnist_paddle import checkpoint
+from mnist_paddle.verify import compare
 
 QUICK = ["--model", "linear", "--epochs", "2", "--batch_size", "32", "--log_every", "5", "--device", "cpu"]
 
@@ -67,6 +70,15 @@ def test_without_output_dir_every_run_gets_a_folder_of_its_own(run_script, data)
         ("train", ["--dataset", "custom", "--data_dir", "nowhere"]),
         ("train", ["--config", "nowhere.yaml"]),
         ("train", ["--loss", "mse_scalar"]),
+        ("train", ["--resume"]),
+        ("train", ["--resume", "--output_dir", "nowhere"]),
+        ("train", ["--resume", "--output_dir", "nowhere/last.safetensors"]),
+        ("train", ["--init_from", "nowhere"]),
+        ("verify_resume", ["--kinds", "sigterm"]),
+        ("verify_resume", ["--stops", "0"]),
+        ("verify_resume", ["--model", "cn"]),
+        ("verify_resume", ["--max_minutes", "1"]),
+        ("verify_resume", ["--output_dir", "x"]),
         ("evaluate", ["nowhere"]),
         ("evaluate", ["."]),
     ],
@@ -76,6 +88,60 @@ def test_a_usage_error_is_one_line_and_status_2(run_script, script, arguments):
     assert done.returncode == 2
     assert done.stdout == ""
     one_line(done.stderr)
+
+
+@pytest.mark.parametrize("name", ["pickle", "text", "another run's", "cut"])
+def test_no_script_loads_what_is_no_checkpoint_and_nothing_is_overwritten(run_script, data, tmp_path, name):
+    flags = [*QUICK, "--dataset", "custom", "--data_dir", data, "--epochs", "1"]
+    assert run_script("train", *flags, "--output_dir", "run").returncode == 0
+    last = tmp_path / "run" / "last.safetensors"
+    if name == "pickle":
+        last.write_bytes(pickle.dumps(Trap()))
+    elif name == "text":
+        last.write_text("weights")
+    elif name == "cut":
+        last.write_bytes(last.read_bytes()[:-100])
+    else:
+        assert run_script("train", *flags, "--seed", "5", "--model", "fc", "--output_dir", "other").returncode == 0
+        last.write_bytes((tmp_path / "other" / "last.safetensors").read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    commands = [["train", *flags, "--output_dir", "new", "--init_from", last]]
+    if name == "another run's":  # whole, and with settings of its own: refused where others are given
+        commands.append(["train", "--resume", "--output_dir", "run", "--model", "linear"])
+    else:
+        commands += [["train", "--resume", "--output_dir", "run"], ["evaluate", last]]
+    for command in commands:
+        done = run_script(*command)
+        assert done.returncode == 2, done.stderr
+        assert "last.safetensors" in one_line(done.stderr) or "--model was fc" in one_line(done.stderr)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+class Trap:
+    """What a pickle can do: make a file when it is read."""
+
+    def __reduce__(self):
+        return (open, ("trapped", "w"))
+
+
+def test_resume_verified_by_command(run_script, data, tmp_path):
+    flags = ["--model", "fc", "--model_args", "dropout=0.2", "--epochs", "60", "--dataset", "custom", "--data_dir", data]
+    done = run_script(
+        "verify_resume", "--stops", "3", "--kinds", "term,kill,minutes", "--folder", "kept", "--draw", "resume.png", *flags
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("PASS: ")
+    assert "last: optimiser state" in done.stdout
+    assert (tmp_path / "resume.png").read_bytes().startswith(b"\x89PNG")
+    # One bit of one weight, in a file that is whole in itself: the comparison must see it.
+    last = tmp_path / "kept" / "stopped" / "last.safetensors"
+    arrays, progress = checkpoint.load(last)
+    arrays["model/1.weight"] = arrays["model/1.weight"].copy()
+    arrays["model/1.weight"].view(np.uint32)[3, 4] ^= 1
+    checkpoint.save(last, arrays, progress)
+    rows = [row for row in compare(tmp_path / "kept" / "straight", tmp_path / "kept" / "stopped") if row.difference]
+    assert [row.what for row in rows] == ["last: weights"]
+    assert rows[0].difference.startswith("1.weight: 1 of ")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--list"], ["--version"], ["--print_config"], ["--model", "cn"]])

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from mnist_paddle import Config, UsageError, load_config
+from mnist_paddle.config import refused_changes, settings_of
 
 
 def test_flags_go_over_yaml_and_yaml_over_defaults_wherever_they_stand(tmp_path):
@@ -69,6 +70,11 @@ WRONG = [
     (["--validation_size", "0", "--patience", "2"], "need --validation_size"),
     (["--config", "nowhere.yaml"], "nowhere.yaml"),
     (["--dataset", "minst"], "did you mean 'mnist'"),
+    (["--resume", "yes"], "yes"),
+    (["--resume", "--dry_run"], "can't --resume"),
+    (["--accumulate_steps", "65"], "more than --batch_size 64 has images"),
+    (["--keep", "-1"], "at least 0"),
+    (["--checkpoint_minutes", "-1"], "at least 0"),
 ]
 
 
@@ -107,3 +113,41 @@ def test_print_config_prints_what_can_be_read_back(tmp_path, capsys):
     file = tmp_path / "printed.yaml"
     file.write_text(capsys.readouterr().out)
     assert load_config(["--config", str(file)]) == Config(model="fc", model_args={"widths": [5]})
+
+
+RUN = {"model": "fc", "model_args": {"widths": [5]}, "epochs": 7, "schedule": "constant", "max_minutes": 2.0}
+
+
+def test_a_resumed_run_has_its_own_settings_for_defaults_and_flags_over_them():
+    asked = []
+
+    def run_settings(path):
+        asked.append(path)
+        return RUN
+
+    config = load_config(["--resume", "--output_dir", "runs/a", "--epochs", "9", "--max_minutes", "null"], run_settings)
+    assert asked == ["runs/a"]
+    assert config == Config(**{**RUN, "epochs": 9, "max_minutes": None}, resume=True, output_dir="runs/a")
+    assert load_config(["--epochs", "9"], run_settings) == Config(epochs=9)
+    assert asked == ["runs/a"]
+
+
+def test_settings_of_a_newer_version_are_refused_by_name():
+    with pytest.raises(UsageError, match="no setting 'epochz'"):
+        load_config(["--resume", "--output_dir", "runs/a"], lambda path: {"epochz": 3})
+
+
+def test_of_every_setting_it_is_known_whether_a_resumed_run_may_change_it():
+    free = {field.name for field in dataclasses.fields(Config) if field.metadata["free"]}
+    assert free == set(
+        "data_dir reader max_minutes target_accuracy patience device threads output_dir resume checkpoint_every "
+        "checkpoint_minutes keep evaluate_every log_every".split()
+    )
+    assert refused_changes(RUN, Config(**{**RUN, "log_every": 3, "output_dir": "elsewhere"})) == []
+    assert refused_changes(RUN, Config(**{**RUN, "seed": 3})) == ["--seed was 0, not 3"]
+    # a tuple from Python is the list that the file holds
+    assert refused_changes(RUN, Config(**{**RUN, "model_args": {"widths": (5,)}})) == []
+
+
+def test_what_describes_a_run_says_nothing_of_where_it_lies():
+    assert not {"output_dir", "resume"} & settings_of(Config(output_dir="runs/a")).keys()
