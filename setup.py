@@ -29,6 +29,7 @@ setup(
         "filelock>=3.12",
         "platformdirs>=3",
         "requests>=2.28",
+        "psutil>=5.9",
     ],
     extras_require={
         # Paddle 2.6 imports setuptools and does not ask for it.

@@ -45,6 +45,8 @@ def find_past(config: Config) -> tuple[Config, Optional[Past]]:
     for name, kind in KINDS.items():
         if not isinstance(past.progress.get(name), kind):
             raise UsageError(f"{path}: the checkpoint's {name} is {past.progress.get(name)!r}; no run can go on from it")
+    if not all(isinstance(length, int) and length >= 0 for length in past.progress["curves"].values()):
+        raise UsageError(f"{path}: the checkpoint's curves are {past.progress['curves']}; no run can go on from it")
     if changes := refused_changes(past.progress["config"], config):
         raise UsageError(
             f"{folder}: a resumed run keeps its settings; {', '.join(changes)}. Leave that out, "
@@ -72,7 +74,7 @@ def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: S
 
 def check_epochs(past: Past, config: Config, course: Course, size: int) -> None:
     """Other --epochs are fine where the steps done would have had the same learning rates: under them the run is the same."""
-    before = make_config({**past.progress["config"], "dry_run": config.dry_run})
+    before = make_config(past.progress["config"])
     if before.epochs == config.epochs:
         return
     if course.total_steps < past.step:

@@ -4,6 +4,7 @@ All flags of train.py are passed on to it, so that it is your own recipe that is
 """
 
 import argparse
+import os
 import random
 import shutil
 import signal
@@ -19,7 +20,7 @@ import psutil
 from mnist_paddle import UsageError, load_config, runtime
 
 TRAIN = Path(__file__).with_name("train.py")
-KINDS = {"term": signal.SIGTERM, "int": signal.SIGINT, "kill": signal.SIGKILL, "minutes": None}
+NAMES = {"term": "SIGTERM", "int": "SIGINT", "kill": "SIGKILL", "minutes": "--max_minutes"}
 PATIENCE = 600  # seconds without an end or a beginning after which a process counts as hung
 
 
@@ -53,8 +54,10 @@ def parse(argv):
     own, flags = parser.parse_known_args(argv)
     kinds = own.kinds.split(",")
     for kind in kinds:
-        if kind not in KINDS:
-            raise UsageError(f"--kinds {kind}: choices: {', '.join(KINDS)}")
+        if kind not in NAMES:
+            raise UsageError(f"--kinds {kind}: choices: {', '.join(NAMES)}")
+    if os.name != "posix":
+        raise UsageError("only a POSIX system has the signals that this script sends")
     if own.stops < 1 or own.nproc < 1:
         raise UsageError("--stops and --nproc must be at least 1")
     config = load_config(flags)
@@ -112,7 +115,7 @@ class Trainer:
                 try:
                     process.wait(stop.seconds)
                 except subprocess.TimeoutExpired:
-                    self.send(process, KINDS[stop.kind])
+                    self.send(process, signal.Signals[NAMES[stop.kind]])
             self.wait(process)
         finally:
             self.send(process, signal.SIGKILL)
@@ -175,10 +178,9 @@ def train_with_stops(trainer: Trainer, kinds: list, count: int, seconds: float, 
 
 def show_stop(number: int, stop: Stop) -> None:
     """One line of the first table."""
-    name = "--max_minutes" if stop.kind == "minutes" else KINDS[stop.kind].name
     moment = f"{stop.seconds:6.2f} s after the {'process started' if stop.starting else 'training began'}"
     print(
-        f"{number:4}  {name:14} {moment:38} status {stop.status:4}   goes on at step {stop.step:,} (epoch {stop.epoch:.2f})",
+        f"{number:4}  {NAMES[stop.kind]:14} {moment:38} status {stop.status:4}   goes on at step {stop.step:,} (epoch {stop.epoch:.2f})",
         flush=True,
     )
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import math
 
@@ -24,6 +25,7 @@ from mnist_paddle import (
 from mnist_paddle.data.dataset import Split
 from mnist_paddle.device import set_device
 from mnist_paddle.record.plots import read_metrics
+from mnist_paddle.record.run import Run
 from mnist_paddle.state import build
 from mnist_paddle.trainer import train_step
 
@@ -31,11 +33,16 @@ QUICK = {"model": "fc", "model_args": {"widths": [30]}, "epochs": 2, "batch_size
 
 
 @pytest.fixture
-def train(tmp_path, small):
-    """Train on synthetic digits; returns the report. What was said is in `train.said`."""
+def train(tmp_path, small, monkeypatch):
+    """Train on synthetic digits; returns the report. What was said is in `train.said`.
 
-    def run(folder="run", **settings):
+    The network is drawn by a process of its own, which takes seconds, only where `drawn=True` asks for it.
+    """
+
+    def run(folder="run", drawn=False, **settings):
         run.said = []
+        if not drawn:
+            monkeypatch.setattr(Run, "drawing", lambda *arguments: contextlib.nullcontext())
         return fit(Config(**{**QUICK, "output_dir": str(tmp_path / folder), **settings}), small, say=run.said.append)
 
     return run
@@ -46,7 +53,7 @@ def weights(folder, name="last"):
 
 
 def test_a_run_learns_and_leaves_everything_behind(train, tmp_path):
-    report = train(epochs=4)
+    report = train(epochs=4, drawn=True)
     folder = tmp_path / "run"
     assert report["test_accuracy"] > 95
     assert report["steps"] == 48
