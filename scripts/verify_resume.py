@@ -178,11 +178,9 @@ def train_with_stops(trainer: Trainer, kinds: list, count: int, seconds: float, 
 
 def show_stop(number: int, stop: Stop) -> None:
     """One line of the first table."""
-    moment = f"{stop.seconds:6.2f} s after the {'process started' if stop.starting else 'training began'}"
-    print(
-        f"{number:4}  {NAMES[stop.kind]:14} {moment:38} status {stop.status:4}   goes on at step {stop.step:,} (epoch {stop.epoch:.2f})",
-        flush=True,
-    )
+    moment = f"{stop.seconds:5.2f} s after {'start' if stop.starting else 'step 0' if number == 1 else 'going on'}"
+    left = f"status {stop.status:4}   goes on at step {stop.step:,} (epoch {stop.epoch:.2f})"
+    print(f"{number:4}  {NAMES[stop.kind]:14} {moment:24} {left}", flush=True)
 
 
 def show_rows(rows) -> bool:
