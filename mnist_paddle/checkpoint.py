@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from .files import write_atomically
-from .registry import UsageError
+from .registry import UsageError, call
 
 FORMAT = 2  # 1 had no checksum
 KEY, DIGEST = "mnist_paddle", "sha256"
@@ -69,11 +69,20 @@ def digest(arrays: dict[str, np.ndarray], text: str) -> str:
 
 
 def locate(path) -> Path:
-    """The checkpoint that a path means: the file itself, or the best, else the last one of a run folder."""
+    """The checkpoint that a path means: the file itself, or of a run folder the weights that its report is about."""
     path = Path(path)
-    if path.is_dir():
-        return path / f"best{SUFFIX}" if (path / f"best{SUFFIX}").exists() else path / f"last{SUFFIX}"
-    return path
+    if not is_folder(path):
+        return path
+    names = [name for name in ("final", "best") if (path / f"{name}{SUFFIX}").exists()]
+    return path / f"{(names or ['last'])[0]}{SUFFIX}"
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path that the user gave is a folder; a `UsageError` where the system does not even say that."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{str(path)[:200]}: no path that can be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def to_resume(path) -> tuple[Path, Path]:
@@ -84,17 +93,22 @@ def to_resume(path) -> tuple[Path, Path]:
     if path is None:
         raise UsageError("--resume goes on with the run folder that --output_dir names; give --output_dir")
     path = Path(path)
-    if path.suffix == SUFFIX:
-        return path.parent, path
-    if not (path / f"last{SUFFIX}").exists():
-        raise UsageError(f"{path} holds no run to resume (no last{SUFFIX}); leave --resume out to start one there")
-    return path, path / f"last{SUFFIX}"
+    named = not is_folder(path) and path.suffix == SUFFIX
+    folder = path.parent if named else path
+    try:
+        if not (folder / f"last{SUFFIX}").exists():
+            raise UsageError(f"{folder} holds no run to resume (no last{SUFFIX}); leave --resume out to start one there")
+    except OSError as error:
+        raise UsageError(f"{str(folder)[:200]}: can't be read ({error.strerror})") from None
+    return folder, path if named else folder / f"last{SUFFIX}"
 
 
 def load(path) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays and the progress of a checkpoint; a `UsageError` that says what is wrong with the file."""
     path = locate(path)
     try:
+        if not path.exists():
+            raise _Foreign("there is no such checkpoint; give a run folder or a .safetensors file")
         metadata, data = _read(path)
         arrays = safetensors.numpy.load(data)
         text = metadata[KEY]
@@ -124,8 +138,6 @@ class _Foreign(Exception):
 
 def _read(path: Path) -> tuple[dict, bytes]:
     """The metadata and the bytes of a safetensors file. Whatever else it may be (a device, gigabytes) is told first."""
-    if not path.exists():
-        raise _Foreign("there is no such checkpoint; give a run folder or a .safetensors file")
     if not path.is_file():
         raise _Foreign("not a file; give a run folder or a .safetensors file")
     with open(path, "rb") as file:
@@ -204,26 +216,25 @@ def load_model(path):
 
     Returns the layer in evaluation mode and the run's settings as a dict.
     """
+    from .config import make_config, settings_of
     from .models import MODELS
 
     arrays, progress = load(path)
-    try:
-        settings = progress["config"]
-        arguments = dict(settings["model_args"])
-        if settings["activation"] is not None:
-            arguments["activation"] = settings["activation"]
-        model = MODELS.pick(settings["model"])(**arguments)
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{path}: the checkpoint does not say how its network was made ({error})") from None
+    config = make_config(_settings(progress, path))  # which looks at every value: the file may come from a stranger
+    model = call("model", MODELS.pick(config.model), config.model_arguments())
     restore_model(model, weights(arrays), path)
     model.eval()
-    return model, settings
+    return model, settings_of(config)
 
 
 def settings(path) -> dict:
     """The settings of the run that --resume with the --output_dir `path` goes on with."""
     path = to_resume(path)[1]
-    found = load(path)[1].get("config")
-    if not isinstance(found, dict):
+    return _settings(load(path)[1], path)
+
+
+def _settings(progress: dict, path) -> dict:
+    found = progress.get("config")
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise UsageError(f"{path}: the checkpoint does not hold the settings of its run")
     return found

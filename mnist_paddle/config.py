@@ -6,6 +6,7 @@ the names are read from the source of the tables, so that `--help` and usage err
 
 import dataclasses
 import json
+import math
 import re
 import sys
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ TABLES = {
     "optimizer": ("optimizers", "OPTIMIZERS"),
     "schedule": ("schedules", "SCHEDULES"),
 }
+PATHS = ("data_dir", "output_dir", "init_from")
 CHOICES = {"reader": ("sync", "async", "resident"), "device": ("auto", "cpu", "gpu")}
 
 
@@ -110,6 +112,10 @@ class Config:
                 raise UsageError(f"--{name}: {unknown(name, getattr(self, name), options)}")
         _check_arguments(self)
         _check_combination(self)
+
+    def model_arguments(self) -> dict:
+        """What the network is made with: --model_args and --activation."""
+        return {**self.model_args, **({} if self.activation is None else {"activation": self.activation})}
 
 
 def choices(name: str) -> dict:
@@ -221,7 +227,9 @@ def tidy(argv: list) -> list:
         if flag.startswith("--"):
             flag = flag.replace("-", "_").replace("__", "--", 1)
             flag = "--learning_rate" if flag == "--lr" else flag
-        words += [flag, value] if equals else [flag]
+        # `--flag=value` stays one word, so that a value may begin with a dash; what is looked at below becomes two.
+        apart = flag.endswith("_args") or flag == "--config"
+        words += ([flag, value] if apart else [f"{flag}={value}"]) if equals else [flag]
     front, rest = [], []
     position = 0
     while position < len(words):
@@ -257,13 +265,28 @@ def _check_field(name, value, field) -> None:
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
         raise UsageError(f"--{name} must be a {wanted.__name__}; it is {value!r}")
+    if wanted is str and name in PATHS and not _is_path(value):
+        raise UsageError(f"--{name} is no path: {value!r}")
     low, high = field.metadata["low"], field.metadata["high"]
     if wanted in (int, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise UsageError(f"--{name} must be a finite number; it is {value}")
+        if not is_sane(value):
+            raise UsageError(f"--{name} must be a finite number; it is {str(value)[:30]}")
         if (low is not None and value < low) or (high is not None and value > high):
             span = f"from {low} to {high}" if high is not None else f"at least {low}"
             raise UsageError(f"--{name} must be {span}; it is {value}")
+
+
+def is_sane(number) -> bool:
+    """Whether a number can be reckoned with: finite, and no integer that floating point could not hold."""
+    return math.isfinite(number) if isinstance(number, float) else abs(number) < 2**53
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text can name a file: not empty, without NUL, and of characters that every part of the toolkit can write down."""
+    try:
+        return bool(text) and b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_arguments(config: Config) -> None:
@@ -273,7 +296,7 @@ def _check_arguments(config: Config) -> None:
         known = [a for a in entry.arguments if a not in ("common", "weight_decay", "outputs", "labels", "progress")]
         known += ["outputs"] if name == "model" else []
         for key in getattr(config, f"{name}_args"):
-            if key not in known:
+            if not isinstance(key, str) or key not in known:
                 raise UsageError(f"--{name}_args: {name} {entry.name}: {unknown('argument', key, known or ['(none)'])}")
     for key, part in (("activation", "model"), ("momentum", "optimizer")):
         owners = [entry.name for entry in choices(part).values() if key in entry.arguments]

@@ -55,7 +55,7 @@ def call(kind: str, part, arguments: dict):
     """Call a part with the user's arguments; what it finds wrong with their values is the user's to mend."""
     try:
         return part(**arguments)
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, IndexError, MemoryError, OverflowError) as error:
         reason = (str(error).strip() or repr(error)).splitlines()[-1]
         raise UsageError(f"--{kind}_args {arguments}: {reason}") from error
 

@@ -75,18 +75,31 @@ def require_paddle() -> None:
         raise UsageError(f"PaddlePaddle is not installed: {INSTALL}")
 
 
-def fail(error: Exception, status: int) -> int:
+def fail(error, status: int) -> int:
     """Print an error as one line on stderr and return the exit status: what every script ends with when it fails."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return status
 
 
 def default_signals() -> None:
-    """Let SIGTERM end the process silently again: Paddle puts a handler on it at import, which prints a C++ trace and dies."""
+    """SIGINT as Python has it, and SIGTERM silent: Paddle puts a handler on it at import, which prints a C++ trace and dies."""
     # Paddle's handler is set behind Python's back, so that Python still takes it for the default one.
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main and signal.getsignal(signal.SIGTERM) in (None, signal.SIG_DFL):
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) in (None, signal.SIG_DFL):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def end_at_interrupt() -> None:
+    """Let SIGINT end the process with one line: raised inside an import, KeyboardInterrupt comes out as all sorts of errors."""
+
+    def end(number, frame):
+        fail("stopped before the run began", 128 + number)
+        os._exit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, end)
 
 
 class StopRequest:

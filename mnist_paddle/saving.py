@@ -1,12 +1,15 @@
 """Saving a run so that it can go on, and going on: which checkpoints there are, what they hold besides State, what must agree."""
 
 import time
+import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
+import numpy as np
+
 from . import checkpoint, distributed
-from .config import Config, make_config, refused_changes
+from .config import Config, is_sane, make_config, refused_changes
 from .course import Course, plan
 from .data.dataset import Dataset
 from .device import versions
@@ -16,7 +19,7 @@ from .registry import UsageError
 from .state import State, restore, snapshot
 
 # What a checkpoint must hold besides State's own numbers for a run to go on from it.
-KINDS = {"config": dict, "curves": dict, "seconds": (int, float), "images": int, "world_size": int, "data": str}
+KINDS = {"config": dict, "curves": dict, "seconds": (int, float), "images": int, "world_size": int, "data": str, "run": str}
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,12 @@ class Past:
     @property
     def step(self) -> int:
         """Steps done when it was written."""
-        return self.progress["step"]
+        return int(self.progress["step"])
+
+    @property
+    def run(self) -> str:
+        """The identity of the run that it belongs to."""
+        return self.progress["run"]
 
 
 def find_past(config: Config) -> tuple[Config, Optional[Past]]:
@@ -42,9 +50,13 @@ def find_past(config: Config) -> tuple[Config, Optional[Past]]:
         return config, None
     folder, path = checkpoint.to_resume(config.output_dir)
     past = Past(path, *checkpoint.load(path))
+    if past.progress.get("weights_only"):
+        raise UsageError(f"{path} holds the best weights alone: begin with them by --init_from, or resume from last.safetensors")
     for name, kind in KINDS.items():
         if not isinstance(past.progress.get(name), kind):
             raise UsageError(f"{path}: the checkpoint's {name} is {past.progress.get(name)!r}; no run can go on from it")
+    if not is_sane(past.progress["seconds"]) or not is_sane(past.progress["images"]):
+        raise UsageError(f"{path}: the checkpoint's seconds or images do not come from a run")
     if not all(isinstance(length, int) and length >= 0 for length in past.progress["curves"].values()):
         raise UsageError(f"{path}: the checkpoint's curves are {past.progress['curves']}; no run can go on from it")
     if changes := refused_changes(past.progress["config"], config):
@@ -52,7 +64,19 @@ def find_past(config: Config) -> tuple[Config, Optional[Past]]:
             f"{folder}: a resumed run keeps its settings; {', '.join(changes)}. Leave that out, "
             f"or start a new run from these weights: --init_from {folder}"
         )
+    if path.name != f"last{checkpoint.SUFFIX}" and checkpoint.load(folder / f"last{checkpoint.SUFFIX}")[1].get("run") != past.run:
+        raise UsageError(f"{path} is not of the run in {folder}; begin with its weights by --init_from {path}")
+    agree(past)
     return replace(config, output_dir=str(folder)), past
+
+
+def agree(past: Past) -> None:
+    """Ranks that read different files must not train together: a `UsageError` where their steps differ."""
+    most, least = distributed.largest(np.array([past.step, -past.step], np.int64))
+    if most != -least:
+        raise UsageError(
+            f"{past.path}: the ranks read different checkpoints, of steps {-least} to {most}; one folder for all of them"
+        )
 
 
 def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: State, say) -> None:
@@ -63,6 +87,8 @@ def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: S
             "give the same with --data_dir, or start a new run with --init_from"
         )
     restore(state, past.arrays, past.progress, past.path)
+    if past.step > course.total_steps and make_config(past.progress["config"]).epochs == config.epochs:
+        raise UsageError(f"{past.path}: step {past.step:,} lies beyond the {course.total_steps:,} of its run")
     check_epochs(past, config, course, len(dataset.train))
     say(f"going on after step {past.step:,} of {course.total_steps:,} (epoch {course.epoch(past.step):g}) of {config.output_dir}")
     if past.progress["world_size"] != distributed.world_size():
@@ -89,6 +115,11 @@ def check_epochs(past: Past, config: Config, course: Course, size: int) -> None:
         )
 
 
+def numbered_name(step: int) -> str:
+    """The name of the checkpoint that --keep keeps of a step."""
+    return f"step_{step:08}"
+
+
 class Checkpoints:
     """The checkpoints of a run folder: `last`, `best`, and the numbered ones that --keep asks for.
 
@@ -96,9 +127,10 @@ class Checkpoints:
     which step was best, and is there before `best` is replaced.
     """
 
-    def __init__(self, run: Run, config: Config, course: Course, dataset: Dataset, clock: Clock):
+    def __init__(self, run: Run, config: Config, course: Course, dataset: Dataset, clock: Clock, past: Optional[Past] = None):
         self.run, self.config, self.course, self.clock = run, config, course, clock
         self.facts = {
+            "run": past.run if past else uuid.uuid4().hex,
             "config": run.settings,
             "data": dataset.fingerprint(),
             "world_size": distributed.world_size(),
@@ -119,16 +151,24 @@ class Checkpoints:
         self.saved, self.saved_step = time.monotonic(), state.step
         arrays, progress = self.content(state)
         if self.config.keep and state.step:
-            self.write(f"step_{state.step:08}", arrays, progress)
+            self.write(numbered_name(state.step), arrays, progress)
             self.prune(state.step)
         self.write("last", arrays, progress)
         if state.best_step == state.step and state.best:
             self.write("best", arrays, progress)
 
-    def save_best(self, state: State) -> None:
-        """Write `best` alone, after a look that the course does not have: `last` stays on the course."""
+    def save_final(self, state: State) -> None:
+        """After a look that the course does not have, write its weights beside the others where they are the best.
+
+        `last` and `best` stay on the course, so that a resumed run is the straight one; the report is about `final`.
+        """
         if state.best_step == state.step and state.best:
-            self.write("best", *self.content(state))
+            self.write("final", *self.only_best(state))
+
+    def only_best(self, state: State) -> tuple[dict, dict]:
+        """Arrays and progress of a checkpoint that holds the best weights and nothing else."""
+        progress = {"step": state.best_step, "best_accuracy": state.best_accuracy, "weights_only": True, **self.facts}
+        return {f"model/{name}": array for name, array in state.best.items()}, progress
 
     def content(self, state: State) -> tuple[dict, dict]:
         """Arrays and progress: those of State, and what a run needs besides to go on as if nothing had been."""
@@ -149,30 +189,37 @@ class Checkpoints:
     def prune(self, step: int) -> None:
         """Remove the numbered ones but the newest --keep. Those of later steps, of a course that was given up, stay."""
         if self.run.main:
-            newest = self.path(f"step_{step:08}")
-            numbered = sorted(path for path in self.run.folder.glob(f"step_*{checkpoint.SUFFIX}") if path <= newest)
+            newest = self.path(numbered_name(step))
+            numbered = sorted(path for path in self.run.folder.glob(f"step_{'[0-9]' * 8}{checkpoint.SUFFIX}") if path <= newest)
             for path in numbered[: -self.config.keep]:
                 path.unlink()
 
-    def mend_best(self, state: State) -> None:
-        """After a resume, make `best` the best that State knows: the old process may have died between two files.
+    def tidy_up(self, past: Past, state: State) -> None:
+        """After a resume, make the folder's checkpoints those of the step gone on from.
 
-        Only where the one on the disk is of another course (of the end of --max_minutes, or of steps after the checkpoint that
-        was named), it is written anew from the weights alone, without the optimiser's state.
+        The old process may have died between two files. Where an older checkpoint was named, `best` may be of a later step: it is
+        then written anew from the weights alone, without the optimiser's state.
         """
         if not self.run.main:
             return
+        self.path("final").unlink(missing_ok=True)
         path = self.path("best")
         try:
             found = checkpoint.load(path)[1].get("step")
         except UsageError:
             found = None
-        if found == state.best_step and state.best:
-            return
         if not state.best:
             path.unlink(missing_ok=True)
+        elif found == state.best_step:
+            return
         elif state.best_step == state.step:
-            self.save_best(state)
+            self.write("best", past.arrays, past.progress)
         else:
-            progress = {"step": state.best_step, "best_accuracy": state.best_accuracy, "weights_only": True, **self.facts}
-            self.write("best", {f"model/{name}": array for name, array in state.best.items()}, progress)
+            self.write("best", *self.only_best(state))
+
+
+def make_last(past: Past) -> None:
+    """Let the checkpoint gone on from be `last`, before anything else is touched: from now on the run is at that step."""
+    last = past.path.with_name(f"last{checkpoint.SUFFIX}")
+    if distributed.is_main() and past.path != last:
+        checkpoint.save(last, past.arrays, past.progress)

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 
 from . import checkpoint
-from .config import Config
+from .config import Config, is_sane
 from .models import MODELS
 from .optimizers import make_optimizer
 from .record.progress import Window
@@ -32,6 +32,7 @@ class State:
     best_step: int = 0
     stale: int = 0  # evaluations since the best one
     evaluations: int = 0
+    figures: dict = field(default_factory=dict)  # loss and accuracy at the last point of the training curves
 
     def evaluated(self) -> dict:
         """The arrays that evaluation uses: parameters (averaged, when an average is kept) and buffers."""
@@ -49,7 +50,7 @@ NUMBERS = {"step": int, "best_accuracy": float, "best_step": int, "stale": int, 
 def build(config: Config) -> State:
     """The network and its optimiser, initialised from the seed."""
     paddle.seed(config.seed)
-    model = call("model", MODELS.pick(config.model), model_arguments(config))
+    model = call("model", MODELS.pick(config.model), config.model_arguments())
     arguments = dict(config.optimizer_args)
     if config.momentum is not None:
         arguments["momentum"] = config.momentum
@@ -65,11 +66,6 @@ def build(config: Config) -> State:
     if config.ema:
         state.average = copies(model)
     return state
-
-
-def model_arguments(config: Config) -> dict:
-    """What the network is made with: --model_args and --activation."""
-    return {**config.model_args, **({} if config.activation is None else {"activation": config.activation})}
 
 
 def trainable(model) -> list:
@@ -121,7 +117,8 @@ def snapshot(state: State) -> tuple[dict, dict]:
         "best": state.best if state.best_step != state.step else {},
     }
     arrays = {f"{kind}/{name}": array for kind, part in sections.items() for name, array in part.items()}
-    return arrays, {**{name: getattr(state, name) for name in NUMBERS}, "window": state.window.numbers()}
+    numbers = {name: getattr(state, name) for name in NUMBERS}
+    return arrays, {**numbers, "window": state.window.numbers(), "figures": state.figures}
 
 
 def restore(state: State, arrays: dict, progress: dict, where) -> None:
@@ -129,10 +126,6 @@ def restore(state: State, arrays: dict, progress: dict, where) -> None:
 
     `snapshot` of the result gives the same arrays and progress again, bit for bit.
     """
-    if progress.get("weights_only"):
-        raise UsageError(
-            f"{where} holds the best weights alone; start from them with --init_from, or resume from last.safetensors"
-        )
     numbers = _numbers(progress, where)
     if numbers["step"]:
         make_accumulators(state)
@@ -149,19 +142,37 @@ def restore(state: State, arrays: dict, progress: dict, where) -> None:
     if state.evaluations:
         state.best = best or state.evaluated()
         checkpoint.check_fit(state.model.state_dict(), state.best, where, "model")
-    try:
-        state.window = Window(**progress["window"])
-        state.window.numbers()
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{where}: the checkpoint's window of the curves can't be read ({error})") from None
+    state.window, state.figures = _window(progress, state.step, where), _figures(progress, where)
+
+
+def _window(progress: dict, step: int, where) -> Window:
+    """The window of a checkpoint, looked at before it is believed."""
+    found = progress.get("window")
+    if isinstance(found, dict) and found.keys() == {"first", "losses", "right", "count"} and isinstance(found["losses"], list):
+        numbers = [found["first"], found["right"], found["count"], *found["losses"]]
+        if all(_is_number(number) for number in numbers) and found["first"] + len(found["losses"]) == step:
+            return Window(**found)
+    raise UsageError(f"{where}: the checkpoint's window of the curves does not come from a run")
+
+
+def _figures(progress: dict, where) -> dict:
+    """Loss and accuracy of the last point, looked at before they are believed."""
+    found = progress.get("figures")
+    if not isinstance(found, dict) or found.keys() - {"loss", "accuracy"} or not all(map(_is_number, found.values())):
+        raise UsageError(f"{where}: the checkpoint's figures are {str(found)[:60]}; they do not come from a run")
+    return found
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and is_sane(value)
 
 
 def _numbers(progress: dict, where) -> dict:
     """The plain numbers of a State, looked at before they are believed: the file may come from a stranger."""
     for name, kind in NUMBERS.items():
         value = progress.get(name)
-        if not isinstance(value, (int, kind)) or isinstance(value, bool) or (kind is int and value < 0):
-            raise UsageError(f"{where}: the checkpoint's {name} is {value!r}; it does not come from a run")
+        if not _is_number(value) or (kind is int and (not isinstance(value, int) or value < 0)):
+            raise UsageError(f"{where}: the checkpoint's {name} is {str(value)[:30]}; it does not come from a run")
     return {name: kind(progress[name]) for name, kind in NUMBERS.items()}
 
 

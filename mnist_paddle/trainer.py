@@ -6,7 +6,7 @@ argv -> Config -> data -> model, loss, optimiser, schedule -> State -> [batch ->
 import errno
 import math
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import numpy as np
 import paddle
@@ -20,15 +20,17 @@ from .device import set_device, versions
 from .losses import load_loss
 from .record.metrics import Evaluation
 from .record.progress import Clock, progress_bar
-from .record.run import Run, last_words, open_run, resume_command, say_on_main
+from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
 from .registry import Interrupted, RunError
 from .runtime import StopRequest, default_signals
-from .saving import Checkpoints, find_past, go_on
-from .state import State, build, evaluated_weights, model_arguments, start_from, trainable, update_average
+from .saving import Checkpoints, find_past, go_on, make_last
+from .state import State, build, evaluated_weights, start_from, trainable, update_average
 
 EVALUATION_BATCH = 500
-# What the system says of a full, a read-only and a broken disk.
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+# What the system says of a full, a read-only, a broken disk, and of one from which the folder was taken away.
+UNWRITABLE = {
+    getattr(errno, name, None) for name in "ENOSPC EDQUOT EROFS EACCES EPERM EIO EFBIG ENOENT EISDIR ENOTDIR ESTALE".split()
+}
 OVERFITTED = 0.01  # mean loss at which a few batches count as learnt by heart
 ASK_EVERY = 10  # steps between two questions of several ranks whether one of them wants to stop
 
@@ -96,29 +98,52 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     distributed.start()
     device = set_device(config.device, config.threads)
     say = say_on_main(say)
-    config, past = find_past(config)
-    state = build(config)
-    if config.init_from and not past:
+    state = None
+    try:
+        with holding(config):
+            config, past = find_past(config)
+            state = build(config)
+            dataset, course = prepare(config, past, state, dataset, say)
+            clock = Clock(past.progress["seconds"], past.progress["images"]) if past else Clock()
+            with begin(config, past, say) as run:
+                with StopRequest() as stop:
+                    train(config, course, state, dataset, run, clock, stop, past)
+                return finish(config, course, state, dataset, run, clock, device)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        reason = f"the run folder can't be written any more ({error.strerror}); the checkpoints in it are whole"
+        on = f". When it can, go on: {resume_command(config.output_dir)}" if config.output_dir else ""
+        raise RunError(f"step {state.step if state else 0}: {reason}{on}") from error
+
+
+def holding(config: Config):
+    """A run that is resumed is locked before it is looked at, so that no other process goes on with it meanwhile."""
+    if not config.resume or not distributed.is_main():
+        return nullcontext()
+    return locked(checkpoint.to_resume(config.output_dir)[0])
+
+
+def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, Course]:
+    """Load the data, plan the course, and give State the weights to begin with: its own, old ones, or all of the past."""
+    if config.init_from is not None and not past:
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
     if dataset is None:
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
     course = plan(config, len(dataset.train))
     if past:
         go_on(past, config, course, dataset, state, say)
-    name, lengths = f"{config.dataset}-{config.model}", past.progress["curves"] if past else None
-    clock = Clock(past.progress["seconds"], past.progress["images"]) if past else Clock()
-    folder = None
-    try:
-        with open_run(config.output_dir, settings_of(config), name, distributed.is_main(), say, config.dry_run, lengths) as run:
-            folder = run.folder
-            with StopRequest() as stop:
-                train(config, course, state, dataset, run, clock, stop)
-            return finish(config, course, state, dataset, run, clock, device)
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        reason = f"the run folder can't be written any more ({error.strerror}); the checkpoints in it are whole"
-        raise RunError(f"step {state.step}: {reason}. When it can, go on: {resume_command(folder)}") from error
+    return dataset, course
+
+
+def begin(config: Config, past, say):
+    """Open the run folder: a new one, or the old one brought back to the checkpoint."""
+    lengths = None
+    if past:
+        make_last(past)
+        lengths = past.progress["curves"]
+    name = f"{config.dataset}-{config.model}"
+    return open_run(config.output_dir, settings_of(config), name, distributed.is_main(), say, config.dry_run, lengths)
 
 
 def resume(path, dataset=None, say=None, **changes) -> dict:
@@ -130,13 +155,13 @@ def resume(path, dataset=None, say=None, **changes) -> dict:
     return fit(make_config({**settings, **changes, "output_dir": str(path), "resume": True}), dataset, say)
 
 
-def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, stop: StopRequest) -> None:
+def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, stop, past=None) -> None:
     """The loop: batches in, updates, and now and then a look at how it goes."""
     loader = make_loader(config, dataset.train)
     loss_function = load_loss(config.loss, config.loss_args)
-    checkpoints = Checkpoints(run, config, course, dataset, clock)
-    if config.resume:
-        checkpoints.mend_best(state)
+    checkpoints = Checkpoints(run, config, course, dataset, clock, past)
+    if past:
+        checkpoints.tidy_up(past, state)
     else:
         checkpoints.save(state)  # so that there is something to resume from the first moment
     run.write_settings()
@@ -160,14 +185,23 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
                 checkpoints.save(state)
             if signal:
                 checkpoints.save(state)
-                on = resume_command(run.folder)
-                raise Interrupted(f"stopped by signal {signal} after step {state.step}, which is saved; go on: {on}", signal)
+                raise interrupted(run, config, state, signal)
         if not watch.evaluated or not state.best:
             # The course has no look here. It comes after the checkpoint, so that a resumed run knows nothing of it.
             checkpoints.save(state)
             watch.training_point()
             watch.validation()
-            checkpoints.save_best(state)
+            checkpoints.save_final(state)
+            if stop.signal and distributed.world_size() == 1:  # of several ranks only some may have received it
+                raise interrupted(run, config, state, stop.signal)
+
+
+def interrupted(run: Run, config: Config, state: State, signal: int) -> Interrupted:
+    """What a run ends with that was asked to stop."""
+    message = f"stopped by signal {signal} after step {state.step}"
+    if not config.dry_run:
+        message += ", which is saved" + (f"; go on: {resume_command(run.folder)}" if run.main else "")
+    return Interrupted(message, signal)
 
 
 def make_loader(config: Config, split) -> Loader:
@@ -193,7 +227,6 @@ class Watch:
         self.evaluate_every = config.evaluate_every or course.epoch_steps
         self.validates = len(dataset.validation) > 0 and not config.overfit_batches
         self.bar = progress_bar(course.total_steps * config.batch_size, clock.images, enabled=distributed.is_main())
-        self.figures = {"loss": math.nan, "accuracy": 0.0}
         self.out_of_time = False
 
     @property
@@ -216,16 +249,16 @@ class Watch:
         step = self.state.step
         if step == self.state.window.first:
             return
-        self.figures = self.state.window.close()
+        figures = self.state.figures = self.state.window.close()
         extras = {"learning_rate": self.course.rate(step - 1), "images_per_second": self.clock.rate()}
-        self.run.curves.scalars(step, self.course.epoch(step), "train", **self.figures, **extras)
+        self.run.curves.scalars(step, self.course.epoch(step), "train", **figures, **extras)
         self.bar.set_description(f"epoch {math.ceil(self.course.epoch(step))}/{self.config.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {self.figures['loss']:.4f}, accuracy {self.figures['accuracy']:.2f} %")
+        self.bar.set_postfix_str(f"loss {figures['loss']:.4f}, accuracy {figures['accuracy']:.2f} %")
 
     def validation(self) -> None:
         """Evaluate, keep the best weights, and say one line."""
         state, epoch = self.state, self.course.epoch(self.state.step)
-        line = f"epoch {epoch:g}  training loss {self.figures['loss']:.4f}, accuracy {self.figures['accuracy']:.2f} %"
+        line = f"epoch {epoch:g}  training loss {state.figures['loss']:.4f}, accuracy {state.figures['accuracy']:.2f} %"
         better = True
         if self.validates:
             start = time.perf_counter()
@@ -259,15 +292,15 @@ class Watch:
 
     def enough(self) -> bool:
         """Whether to stop before the last step; says why."""
-        config, state, reason = self.config, self.state, None
+        config, state, figures, reason = self.config, self.state, self.state.figures, None
         if self.out_of_time:
             reason = f"--max_minutes {config.max_minutes:g} is over"
         elif config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy:
             reason = f"the validation accuracy reached --target_accuracy {config.target_accuracy:g}"
         elif config.patience and state.stale >= config.patience:
             reason = f"no better validation accuracy in {state.stale} evaluations (--patience)"
-        elif config.overfit_batches and self.figures["loss"] < OVERFITTED and self.figures["accuracy"] == 100:
-            reason = f"{config.overfit_batches} batches learnt by heart (loss {self.figures['loss']:.4f}): this set-up can learn"
+        elif config.overfit_batches and figures.get("loss", math.inf) < OVERFITTED and figures["accuracy"] == 100:
+            reason = f"{config.overfit_batches} batches learnt by heart (loss {figures['loss']:.4f}): this set-up can learn"
         if reason:
             self.run.say(f"stopped at step {state.step}: {reason}")
         return reason is not None
@@ -276,7 +309,7 @@ class Watch:
 def finish(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, device: str) -> dict:
     """Open the test set, once, with the best weights; write report and pictures; say how it went."""
     seconds = clock.elapsed()
-    with run.drawing(config.model, model_arguments(config)):
+    with run.drawing(config.model, config.model_arguments()):
         checkpoint.restore_model(state.model, state.best, run.folder)
         found = evaluate(state.model, dataset.test, load_loss(config.loss, config.loss_args))
         report = make_report(course, state, dataset, found, clock.images, seconds, device)

@@ -15,8 +15,8 @@ from .record.curves import METRICS, RECORDS, records
 
 CHECKPOINTS = ("last", "best")
 SECTIONS = {"model": "weights", "optimizer": "optimiser state", "ema": "averaged weights", "best": "best weights"}
-# Measured by the clock, or the name of a file.
-CLOCKWORK = ("seconds", "curves", "versions")
+# Measured by the clock, or another for every run.
+CLOCKWORK = ("seconds", "curves", "versions", "run")
 SPEED = "images_per_second"
 BEGINNING = ("output_dir", "init_from", "max_minutes", "checkpoint_every", "checkpoint_minutes", "keep")
 

@@ -14,6 +14,7 @@ def run_settings(path) -> dict:
 
 def main(argv) -> int:
     """Parse, train, print; the exit status."""
+    runtime.end_at_interrupt()
     try:
         config = load_config(argv, run_settings)
         runtime.require_paddle()

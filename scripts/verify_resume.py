@@ -21,6 +21,8 @@ from mnist_paddle import UsageError, load_config, runtime
 
 TRAIN = Path(__file__).with_name("train.py")
 NAMES = {"term": "SIGTERM", "int": "SIGINT", "kill": "SIGKILL", "minutes": "--max_minutes"}
+# Exit statuses of the training and of paddle.distributed.launch; negative: ended by the signal before there was a run to save.
+STATUSES = {"term": (143, -15, 15), "int": (130, -2, 2), "kill": (-9,), "minutes": ()}
 PATIENCE = 600  # seconds without an end or a beginning after which a process counts as hung
 
 
@@ -120,7 +122,9 @@ class Trainer:
         finally:
             self.send(process, signal.SIGKILL)
         stop.status = process.returncode
-        return process.returncode != 0 or stop.kind == "minutes"
+        if stop.status not in (0, *STATUSES[stop.kind]):
+            raise Stopped(f"{NAMES[stop.kind]} ended the run with status {stop.status}: {self.last_line(name)}")
+        return stop.status != 0 or stop.kind == "minutes"
 
     def send(self, process, number) -> None:
         """A signal, as the user or the power company gives it: SIGKILL reaches every rank, others the one who was started."""

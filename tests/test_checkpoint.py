@@ -6,8 +6,9 @@ import paddle
 import pytest
 import safetensors.numpy
 
-from mnist_paddle import MODELS, OPTIMIZERS, Config, UsageError, checkpoint, make_optimizer
+from mnist_paddle import MODELS, OPTIMIZERS, Config, UsageError, checkpoint, load_model, make_optimizer
 from mnist_paddle.files import write_atomically
+from mnist_paddle.record.progress import Window
 from mnist_paddle.state import build, make_accumulators, restore, snapshot
 
 ARRAYS = {"model/weight": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/weight/moment1": np.ones(3)}
@@ -230,6 +231,12 @@ STRANGE = [
     {"window": None},
     {"window": {"first": 0, "losses": 3}},
     {"window": {"first": 0, "lasses": []}},
+    {"window": {"first": 0, "losses": ["x"], "right": 0, "count": 0}},
+    {"window": {"first": 3, "losses": [], "right": 0, "count": 0}},
+    {"step": 10**400},
+    {"best_accuracy": 10**400},
+    {"figures": None},
+    {"figures": {"loss": "x"}},
 ]
 
 
@@ -240,6 +247,41 @@ def test_a_strangers_progress_is_refused(strange):
     restore(state, arrays, progress, "sound")
     with pytest.raises(UsageError, match="here"):
         restore(state, arrays, {**progress, **strange}, "here")
+
+
+# settings of a stranger, in a checkpoint that is whole
+STRANGE_SETTINGS = [
+    {"model": "nosuch"},
+    {"model": ["cnn"]},
+    {"model_args": {"widths": [10**13]}},
+    {"model_args": {"widths": [-1]}},
+    {"model_args": {"outputs": 10**13}},
+    {"model_args": [1]},
+    {"loss_args": {"epsilan": 1}},
+    {"data_dir": 3},
+    {"data_dir": "a\0b"},
+    {"data_dir": ""},
+    {"epochs": 10**400},
+    {"validation_size": "x"},
+    {"newer": 1},
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE_SETTINGS, ids=lambda value: str(value)[:40])
+def test_a_strangers_settings_are_refused(strange, tmp_path):
+    state = build(Config(model="fc"))
+    arrays, progress = snapshot(state)
+    checkpoint.save(tmp_path / "x.safetensors", arrays, {**progress, "config": {"model": "fc", **strange}})
+    with pytest.raises(UsageError):
+        load_model(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "a\0b", "x.safetensors/y"])
+def test_a_path_that_no_system_has_is_the_users_to_mend(path, tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"")
+    for find in (checkpoint.load, checkpoint.settings):
+        with pytest.raises(UsageError):
+            find(tmp_path / path)
 
 
 def test_accumulators_of_another_optimiser_are_refused_by_name(tmp_path):
@@ -256,7 +298,7 @@ def test_accumulators_of_another_optimiser_are_refused_by_name(tmp_path):
 def test_accumulators_survive_another_build_order_and_other_models(name):
     trained = build(Config(model="fc", optimizer=name))
     make_accumulators(trained)
-    trained.step = 1
+    trained.step, trained.window = 1, Window(first=1)
     arrays, progress = snapshot(trained)
     generator = np.random.default_rng(0)
     arrays = {key: generator.random(array.shape).astype(array.dtype) for key, array in arrays.items()}

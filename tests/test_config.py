@@ -26,6 +26,7 @@ def test_flags_go_over_yaml_and_yaml_over_defaults_wherever_they_stand(tmp_path)
         (["--batch-size", "32"], "batch_size", 32),
         (["--lr", "1e-2"], "learning_rate", 0.01),
         (["--lr=0.5"], "learning_rate", 0.5),
+        (["--output_dir=-x"], "output_dir", "-x"),
         (["--dry_run"], "dry_run", True),
         (["--dry-run"], "dry_run", True),
         (
@@ -71,6 +72,10 @@ WRONG = [
     (["--config", "nowhere.yaml"], "nowhere.yaml"),
     (["--dataset", "minst"], "did you mean 'mnist'"),
     (["--resume", "yes"], "yes"),
+    (["--init_from", ""], "no path"),
+    (["--output_dir="], "no path"),
+    (["--data_dir", "a\0b"], "no path"),
+    (["--output_dir", "run\udcff"], "no path"),
     (["--resume", "--dry_run"], "can't --resume"),
     (["--accumulate_steps", "65"], "more than --batch_size 64 has images"),
     (["--keep", "-1"], "at least 0"),

@@ -7,9 +7,9 @@ import signal
 import numpy as np
 import pytest
 import yaml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from mnist_paddle import Config, Interrupted, UsageError, checkpoint, fit, resume, trainer
+from mnist_paddle import Config, Interrupted, UsageError, checkpoint, evaluate, fit, load_loss, load_model, resume, trainer
 from mnist_paddle.record.curves import records
 from mnist_paddle.record.plots import read_metrics
 from mnist_paddle.verify import compare
@@ -318,3 +318,113 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(small, tmp_path, no_
         found = checkpoint.load(tmp_path / f"{parts}" / "last.safetensors")[0]
         for name in whole:
             np.testing.assert_allclose(found[name], whole[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_that_learnt_its_batches_by_heart_stays_ended(small, tmp_path, no_pictures):
+    settings = {**PLAIN, "overfit_batches": 1, "epochs": 60, "schedule": "constant"}
+    run(tmp_path / "run", small, **settings)
+    ended = checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"]
+    assert ended < 600
+    resume(tmp_path / "run", small, say=lambda text: None)
+    assert checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"] == ended
+
+
+def test_killed_again_after_an_older_checkpoint_was_named_the_run_is_still_whole(straight, small, tmp_path, stop_at):
+    folder = tmp_path / "run"
+    run_once(folder, small, checkpoint_every=5, keep=9)
+    stop_at({8: None})
+    with pytest.raises(Killed):
+        resume(folder / "step_00000005.safetensors", small, say=lambda text: None, checkpoint_every=0)
+    said = []
+    resume(folder, small, say=said.append)
+    assert "going on after step 5 " in said[0]
+    assert not [line for line in said if "had lost" in line]
+    assert [row for row in differences(straight, folder) if not row.startswith("best")] == []
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed_into_this_one(straight, small, tmp_path):
+    other, plain = tmp_path / "other", tmp_path / "plain"
+    run(other, small, **PLAIN, seed=7)
+    plain.mkdir()
+    for folder in (other, plain):
+        copy = folder / "copied.safetensors"
+        copy.write_bytes((straight / "last.safetensors").read_bytes())
+        (folder / ".notes.tmp").write_text("mine")
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+        with pytest.raises(UsageError, match=r"is not of the run in|holds no run"):
+            resume(copy, small, say=lambda text: None)
+        after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+        assert after == before
+
+
+def test_a_folder_may_have_the_name_of_a_file(small, tmp_path, no_pictures, stop_at):
+    stop_at({5: signal.SIGTERM})
+    folder = tmp_path / "mine.safetensors"
+    run(folder, small, **PLAIN)
+    assert checkpoint.load(folder / "last.safetensors")[1]["step"] == 20
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+def test_what_another_process_saves_meanwhile_is_not_lost(straight, small, monkeypatch):
+    """The folder is locked before the checkpoint in it is read."""
+    held = []
+    find = trainer.find_past
+
+    def watched(config):
+        try:
+            FileLock(straight / ".lock").acquire(timeout=0)
+        except Timeout:
+            held.append(True)
+        return find(config)
+
+    monkeypatch.setattr(trainer, "find_past", watched)
+    resume(straight, small, say=lambda text: None)
+    assert held == [True]
+
+
+def test_keep_leaves_what_only_looks_like_its_own(small, tmp_path, no_pictures):
+    folder = tmp_path / "run"
+    run_once(folder, small)
+    (folder / "step_00000003_mine.safetensors").write_bytes(b"mine")
+    run_once(tmp_path / "other", small, checkpoint_every=5, keep=1)
+    resume(folder, small, say=lambda text: None, keep=1)
+    assert (folder / "step_00000003_mine.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "vdlrecords.train.log"])
+def test_a_curve_that_was_deleted_is_said_to_be(name, straight, small):
+    (straight / name).unlink()
+    said = []
+    resume(straight, small, say=said.append)
+    assert any(f"{name} had lost" in line for line in said)
+
+
+def test_the_look_at_the_end_of_the_time_is_what_the_report_is_about(small, tmp_path):
+    folder = tmp_path / "run"
+    settings = {**COURSE, **PLAIN, "evaluate_every": 4, "output_dir": str(folder)}
+    report = fit(Config(**{**settings, "max_minutes": 0}), small, say=lambda text: None)
+    assert report["best_step"] == 1
+    model, _ = load_model(folder)
+    assert evaluate(model, small.test, load_loss("cross_entropy", {})).accuracy == report["test_accuracy"]
+    assert (folder / "final.safetensors").exists()
+    with pytest.raises(UsageError, match="holds the best weights alone"):
+        resume(folder / "final.safetensors", small, say=lambda text: None)
+    resume(folder, small, say=lambda text: None, max_minutes=None)
+    assert not (folder / "final.safetensors").exists()
+
+
+def test_a_signal_in_a_dry_run_names_no_folder(small, tmp_path, stop_at):
+    stop_at({1: signal.SIGTERM})
+    with pytest.raises(Interrupted) as stopped:
+        fit(Config(**{**COURSE, **PLAIN, "dry_run": True}), small, say=lambda text: None)
+    assert str(stopped.value) == "stopped by signal 15 after step 1"
+
+
+def test_a_record_that_cannot_be_written_ends_the_run(small, tmp_path, monkeypatch):
+    """VisualDL itself would drop it and go on."""
+    run_once(tmp_path / "run", small)
+    path = tmp_path / "run" / "vdlrecords.train.log"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UsageError, match=r"vdlrecords\.train\.log"):
+        resume(tmp_path / "run", small, say=lambda text: None)

@@ -7,8 +7,7 @@ A checkpoint holds how long each file was when it was written (`Curves.lengths`)
 (`rewind`): what the dead run wrote afterwards goes, and the curve that follows is one unbroken line.
 """
 
-import contextlib
-import io
+import hashlib
 import json
 import math
 import os
@@ -42,16 +41,21 @@ class Curves:
         self.lines = open(folder / METRICS, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  closed in close()
         self.writers = {}
 
-    def writer(self, split: str):
-        """VisualDL's writer for a split; made when first needed, for importing it takes a while."""
+    def draw(self, split: str, kind: str, **content) -> None:
+        """Append one record to the split's VisualDL file.
+
+        VisualDL's own LogWriter writes from a thread that drops what it can't write (on a full disk) and goes on behind half a
+        record; here an error is the run's.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from visualdl.component import base_component
         if split not in self.writers:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                from visualdl import LogWriter
-            sub_folder, file_name = RECORDS[split]
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints that the file of a resumed run exists
-                self.writers[split] = LogWriter(str(self.folder / sub_folder), file_name=file_name)
-        return self.writers[split]
+            path = Path(self.folder, *RECORDS[split])
+            path.parent.mkdir(exist_ok=True)
+            self.writers[split] = open(path, "ab", buffering=0)  # noqa: SIM115  closed in close()
+        record = getattr(base_component, kind)(**content, walltime=round(time.time() * 1000)).SerializeToString()
+        self.writers[split].write(len(record).to_bytes(8, "little") + record)
 
     def scalars(self, step: int, epoch: float, split: str, **values: float) -> None:
         """One point on each of the charts named, for the split's line."""
@@ -59,7 +63,7 @@ class Curves:
         lines = []
         for name, value in values.items():
             value = float(value)
-            self.writer(split).add_scalar(tag=name, step=int(step), value=value)
+            self.draw(split, "scalar", tag=name, step=int(step), value=value)
             point = {"step": step, "epoch": epoch, "split": split, "name": name}
             point["value"] = value if math.isfinite(value) else None  # JSON knows no NaN
             lines.append(json.dumps({**point, "time": now}))
@@ -70,50 +74,43 @@ class Curves:
         for kind, arrays in (("weights", weights), ("gradients", gradients)):
             for name, array in arrays.items():
                 if np.isfinite(array).all():
-                    self.writer("train").add_histogram(tag=f"{kind}/{name}", values=array.ravel(), step=int(step), buckets=30)
+                    counts, edges = np.histogram(array, bins=30)
+                    self.draw("train", "histogram", tag=f"{kind}/{name}", hist=counts, bin_edges=edges, step=int(step))
 
     def images(self, step: int, tag: str, images: np.ndarray, captions) -> None:
         """Digits with captions as one picture: images uint8 [n, 28, 28]."""
         from .plots import tiles
 
         if len(images):
-            self.writer("train").add_image(tag=tag, img=tiles(images, captions), step=int(step))
+            self.draw("train", "image", tag=tag, image_array=tiles(images, captions), step=int(step))
 
     def pr_curves(self, step: int, labels: np.ndarray, probabilities: np.ndarray) -> None:
         """Precision against recall for every digit: labels [n], probabilities [n, 10]."""
-        from visualdl.component.base_component import pr_curve_raw
-
+        names = ("tp", "fp", "tn", "fn", "precision", "recall")
         for digit in range(probabilities.shape[1]):
             counts = pr_counts(labels == digit, probabilities[:, digit])
-            # VisualDL's own add_pr_curve uses np.float, which NumPy has dropped; this is the record that it would write.
-            record = pr_curve_raw(f"digits/{digit}", *counts, step=int(step), walltime=round(time.time() * 1000))
-            self.writer("train")._get_file_writer().add_record(record)
+            self.draw("train", "pr_curve_raw", tag=f"digits/{digit}", step=int(step), **dict(zip(names, counts)))
 
     def hyperparameters(self, settings: dict, results: dict, step: int) -> None:
         """The settings of the run and what came of them."""
         plain = {name: value if type(value) in (int, float, str) else str(value) for name, value in settings.items()}
-        self.writer("train").add_hparams(plain, [f"result/{name}" for name in results])
+        name = hashlib.md5(str(self.folder).encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
+        self.draw("train", "hparam", name=name, hparam_dict=plain, metric_list=[f"result/{name}" for name in results])
         for name, value in results.items():
-            self.writer("train").add_scalar(tag=f"result/{name}", step=int(step), value=float(value))
+            self.draw("train", "scalar", tag=f"result/{name}", step=int(step), value=float(value))
 
     def lengths(self) -> dict[str, int]:
         """How long every file is now, in bytes. All of it is on the disk then, even if the power fails at once."""
         self.lines.flush()
-        os.fsync(self.lines.fileno())
-        for writer in self.writers.values():
-            writer.flush()
-        found = {}
-        for path in (path for path in files(self.folder) if path.exists()):
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-            found[path.relative_to(self.folder).as_posix()] = path.stat().st_size
-        return found
+        for file in (self.lines, *self.writers.values()):
+            os.fsync(file.fileno())
+        return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in files(self.folder) if path.exists()}
 
     def close(self) -> None:
         """Write what is still held and close the files."""
         self.lines.close()
-        for writer in self.writers.values():
-            writer.close()
+        for file in self.writers.values():
+            file.close()
 
 
 def files(folder: Path) -> list[Path]:
@@ -127,15 +124,15 @@ def rewind(folder: Path, lengths: dict[str, int]) -> list[str]:
     A file that was cut short or ends in a torn line or record keeps what is whole.
     """
     lost = []
-    for path in (path for path in files(folder) if path.exists()):
+    for path in files(folder):
         name = path.relative_to(folder).as_posix()
         length = lengths.get(name, 0)
-        content = path.read_bytes()
+        content = path.read_bytes() if path.exists() else b""
         kept = _whole(path, content[:length])
         if kept < length:
             lost.append(f"{name} had lost {length - kept:,} bytes before the checkpoint; its curve has a gap")
-        if kept < len(content):
-            os.truncate(path, kept)
+        if path.exists():
+            os.truncate(path, kept)  # also where nothing is to be cut: what can't be written should be known now
     return lost
 
 

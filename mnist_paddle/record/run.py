@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import yaml
@@ -76,20 +76,20 @@ def say_on_main(say=None):
 def open_run(output_dir, settings: dict, name: str, main: bool, say, dry_run: bool = False, lengths=None):
     """Make the run folder and open its curves; a dry run gets a temporary folder that goes with it.
 
-    `lengths` of the curves' files, from a checkpoint: the folder's run is resumed, its curves are cut back to that.
-    Raises `UsageError` where the folder holds a run already, can't be written, or is being written by another process.
+    `lengths` of the curves' files, from a checkpoint: the run of a folder already `locked` is resumed, its curves are cut back to
+    that. Raises `UsageError` where the folder holds a run already, can't be written, or is being written by another process.
     """
     if not main:
         yield Run(None, settings, False, say)
         return
     if lengths is not None:
-        folder = Path(output_dir)
+        folder, lock = Path(output_dir), nullcontext()
+        for line in reopen(folder, lengths):
+            say(line)
     else:
         folder = Path(tempfile.mkdtemp(prefix="dry_run_")) if dry_run else make_folder(output_dir, name)
-    with locked(folder):
-        if lengths is not None:
-            for line in reopen(folder, lengths):
-                say(line)
+        lock = locked(folder)
+    with lock:
         (folder / "plots").mkdir(exist_ok=True)
         run = Run(folder, settings, True, say)
         try:
@@ -119,10 +119,11 @@ def locked(folder: Path):
 def reopen(folder: Path, lengths: dict) -> list[str]:
     """Bring a run folder back to where a checkpoint was written; returns what there is to say about it."""
     try:
-        for rest in folder.glob(".*.tmp"):  # of a process that died while it wrote
-            rest.unlink()
+        for mark in ("*.safetensors", "config.yaml", "report.json"):
+            for rest in folder.glob(f".{mark}.*.tmp"):  # of a process that died while it wrote
+                rest.unlink()
         return curves.rewind(folder, lengths)
-    except PermissionError as error:
+    except OSError as error:
         raise UsageError(
             f"{error.filename}: can't be written ({error.strerror}); make it writable, or copy the run elsewhere"
         ) from None
