@@ -12,6 +12,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 from .registry import UsageError
 
@@ -79,6 +80,27 @@ def fail(error, status: int) -> int:
     """Print an error as one line on stderr and return the exit status: what every script ends with when it fails."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return status
+
+
+def script(main) -> NoReturn:
+    """End the process with the status of `main(argv)`: how every script runs, whatever becomes of those who read its output."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal without our letters shows \\u2192 for an arrow; a log behind a pipe has every line at once.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    try:
+        status = main(sys.argv[1:])
+    except BrokenPipeError:
+        status = 128 + getattr(signal, "SIGPIPE", 13)
+        silence_stdout()
+    sys.exit(status)
+
+
+def silence_stdout() -> None:
+    """Send what is still printed to nowhere: nobody reads it any more, as after `| head`."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def default_signals() -> None:

@@ -1,6 +1,5 @@
 """Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
 
-import sys
 
 from mnist_paddle import Interrupted, RunError, UsageError, load_config, runtime
 
@@ -33,4 +32,4 @@ def main(argv) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    runtime.script(main)

@@ -181,3 +181,21 @@ def test_a_signal_ends_the_run_after_saving(data, tmp_path, number):
     step = checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"]
     assert f"after step {step}, which is saved" in one_line(errors)
     assert errors.strip().endswith("train.py --resume --output_dir run")
+
+
+def test_a_run_goes_on_when_nobody_reads_its_output_and_a_listing_ends(data, tmp_path):
+    command = [sys.executable, str(SCRIPTS / "train.py"), *QUICK, "--dataset", "custom", "--data_dir", str(data), "--output_dir", "run"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(timeout=60)) == ("", 0)
+    assert (tmp_path / "run" / "report.json").exists()
+    command = [sys.executable, str(SCRIPTS / "train.py"), "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(timeout=60)) == ("", 128 + signal.SIGPIPE)
+
+
+def test_a_terminal_with_few_letters_still_shows_everything(run_script, data):
+    flags = ["--dataset", "custom", "--data_dir", data, "--output_dir", "läufe", "--dry_run"]
+    done = run_script("train", *QUICK, *flags, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from .. import distributed
+from .. import distributed, runtime
 from ..files import write_atomically
 from ..registry import UsageError
 from . import curves, graph, plots
@@ -69,7 +69,15 @@ class Run:
 
 def say_on_main(say=None):
     """How a run speaks: by `say`, by default above the progress bar; ranks other than the main one are silent."""
-    return (say or tqdm.write) if distributed.is_main() else lambda text: None
+    return (say or to_terminal) if distributed.is_main() else lambda text: None
+
+
+def to_terminal(text: str) -> None:
+    """Print above the progress bar. A run goes on when nobody reads along any more."""
+    try:
+        tqdm.write(text)
+    except BrokenPipeError:
+        runtime.silence_stdout()
 
 
 @contextmanager
