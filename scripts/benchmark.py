@@ -240,4 +240,4 @@ def line(name: str, row: dict) -> str:
 
 
 if __name__ == "__main__":
-    runtime.script(main)
+    sys.exit(main(sys.argv[1:]))
