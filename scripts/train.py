@@ -1,6 +1,5 @@
 """Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
 
-
 from mnist_paddle import Interrupted, RunError, UsageError, load_config, runtime
 
 

@@ -184,7 +184,8 @@ def test_a_signal_ends_the_run_after_saving(data, tmp_path, number):
 
 
 def test_a_run_goes_on_when_nobody_reads_its_output_and_a_listing_ends(data, tmp_path):
-    command = [sys.executable, str(SCRIPTS / "train.py"), *QUICK, "--dataset", "custom", "--data_dir", str(data), "--output_dir", "run"]
+    flags = ["--dataset", "custom", "--data_dir", str(data), "--output_dir", "run"]
+    command = [sys.executable, str(SCRIPTS / "train.py"), *QUICK, *flags]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert (process.stderr.read(), process.wait(timeout=60)) == ("", 0)

@@ -151,7 +151,9 @@ def _tile_figure(images, captions, title: str = ""):
     for number, (image, caption) in enumerate(zip(images, captions)):
         row, column = divmod(number, columns)
         left, lower = gap + column * (side + gap), (row + 1) * (side + head)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(left, left + side, lower, lower - side), interpolation="nearest")
+        axes.imshow(
+            image, cmap="gray", vmin=0, vmax=255, extent=(left, left + side, lower, lower - side), interpolation="nearest"
+        )
         axes.text(left + side / 2, lower - side - 2, caption, fontsize=9, ha="center", va="bottom")
     axes.set(xlim=(0, width), ylim=(height, 0))
     if title:
