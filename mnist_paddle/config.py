@@ -25,7 +25,12 @@ TABLES = {
     "schedule": ("schedules", "SCHEDULES"),
 }
 PATHS = ("data_dir", "output_dir", "init_from")
-CHOICES = {"reader": ("sync", "async", "resident"), "device": ("auto", "cpu", "gpu")}
+CHOICES = {
+    "reader": ("sync", "async", "resident"),
+    "device": ("auto", "cpu", "gpu"),
+    "parallel": ("data", "model", "columns"),
+    "sync": ("allreduce", "server"),
+}
 
 
 def setting(default, help, low=None, high=None, free=False):
@@ -79,6 +84,17 @@ class Config:
         None, "stop when the validation accuracy reaches this many percent", 0, 100, free=True
     )
     patience: int = setting(0, "stop after this many evaluations without a better validation accuracy; 0: never", 0, free=True)
+    # Several ranks
+    parallel: str = setting(
+        "data",
+        "data: ranks share every batch; model: features on one rank, classifier on another; "
+        "columns: a slice of a wide layer on each",
+        free=True,
+    )
+    sync: str = setting(
+        "allreduce", "how gradients meet in --parallel data: all ranks alike, or on rank 0, a parameter server", free=True
+    )
+    stall_seconds: float = setting(300.0, "end a rank that waits this long for the others; 0: never", 0, free=True)
     # Run
     seed: int = setting(0, "everything random follows from it", 0, 2**32 - 1)
     device: str = setting("auto", "auto takes a GPU when there is one", free=True)
@@ -322,5 +338,11 @@ def _check_combination(config: Config) -> None:
         raise UsageError("--dry_run tries a set-up in a folder of its own; it can't --resume a run")
     if config.accumulate_steps > config.batch_size:
         raise UsageError(f"--accumulate_steps {config.accumulate_steps} is more than --batch_size {config.batch_size} has images")
+    if config.sync != "allreduce" and config.parallel != "data":
+        raise UsageError(f"--sync {config.sync} is a form of --parallel data; with --parallel {config.parallel} leave it out")
+    if config.clip_norm and config.parallel != "data":
+        raise UsageError(f"--clip_norm needs all gradients in one place; under --parallel {config.parallel} no rank has them all")
+    if config.optimizer == "lamb" and config.parallel == "columns":
+        raise UsageError("--optimizer lamb steps by whole layers; under --parallel columns no rank has the whole of one")
     if config.validation_size == 0 and (config.target_accuracy is not None or config.patience):
         raise UsageError("--target_accuracy and --patience go by the validation accuracy: they need --validation_size above 0")

@@ -4,7 +4,6 @@
 On a single process everything here is the identity and paddle's communication is never set up.
 """
 
-import contextlib
 import os
 
 import numpy as np
@@ -39,15 +38,6 @@ def start() -> None:
             dist.init_parallel_env()
 
 
-def replicate(model):
-    """The model whose backward pass averages the gradients over all ranks; on one rank the model itself."""
-    if world_size() == 1:
-        return model
-    import paddle
-
-    return paddle.DataParallel(model)
-
-
 def total(values: np.ndarray) -> np.ndarray:
     """The sum of an array over all ranks; every rank receives it. Shapes must agree; float64 stays float64."""
     if world_size() == 1:
@@ -60,13 +50,6 @@ def total(values: np.ndarray) -> np.ndarray:
     return tensor.numpy()
 
 
-@contextlib.contextmanager
-def synchronised(model, wanted: bool):
-    """Inside, a backward pass through a replicated model averages the gradients over all ranks, or leaves each its own."""
-    with contextlib.nullcontext() if wanted or world_size() == 1 else model.no_sync():
-        yield
-
-
 def largest(values: np.ndarray) -> np.ndarray:
     """The elementwise maximum of an array over all ranks; every rank receives it."""
     if world_size() == 1:
@@ -77,6 +60,17 @@ def largest(values: np.ndarray) -> np.ndarray:
     tensor = paddle.to_tensor(values)
     dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
     return tensor.numpy()
+
+
+def gather(value) -> list:
+    """What every rank has given (arrays, numbers, text, in dicts or lists), by rank; every rank receives all of it."""
+    if world_size() == 1:
+        return [value]
+    import paddle.distributed as dist
+
+    found = []
+    dist.all_gather_object(found, value)
+    return found
 
 
 def barrier() -> None:

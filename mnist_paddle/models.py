@@ -74,20 +74,9 @@ def lenet(activation: str = "tanh", dropout: float = 0.0, norm: str = "none", ou
 
 
 @MODELS.register
-class rnn(nn.Layer):
+def rnn(cell: str = "lstm", hidden: int = 128, layers: int = 1, dropout: float = 0.0, outputs: int = 10) -> nn.Layer:
     """A recurrent network that reads the image row by row: LSTM or GRU over 28 rows of 28 pixels."""
-
-    def __init__(self, cell: str = "lstm", hidden: int = 128, layers: int = 1, dropout: float = 0.0, outputs: int = 10):
-        super().__init__()
-        cells = {"lstm": nn.LSTM, "gru": nn.GRU}
-        if cell not in cells:
-            raise UsageError(f"model rnn: there is no cell {cell!r}; choices: {', '.join(cells)}")
-        self.rows = cells[cell](28, hidden, layers, dropout=dropout if layers > 1 else 0.0)
-        self.head = nn.Sequential(*_dropout(dropout), nn.Linear(hidden, outputs))
-
-    def forward(self, images):
-        states, _ = self.rows(images.squeeze(1))
-        return self.head(states[:, -1])
+    return nn.Sequential(RowReader(cell, hidden, layers, dropout), *_dropout(dropout), nn.Linear(hidden, outputs))
 
 
 @MODELS.register
@@ -106,6 +95,21 @@ def resnet(
         layers += [ResidualBlock(width, norm, activation) for _ in range(blocks)]
         before = width
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2D(1), nn.Flatten(), *_dropout(dropout), nn.Linear(before, outputs))
+
+
+class RowReader(nn.Layer):
+    """The state of a recurrent network after the last row: [n, 1, 28, 28] -> [n, hidden]."""
+
+    def __init__(self, cell, hidden, layers, dropout):
+        super().__init__()
+        cells = {"lstm": nn.LSTM, "gru": nn.GRU}
+        if cell not in cells:
+            raise UsageError(f"model rnn: there is no cell {cell!r}; choices: {', '.join(cells)}")
+        self.rows = cells[cell](28, hidden, layers, dropout=dropout if layers > 1 else 0.0)
+
+    def forward(self, images):
+        states, _ = self.rows(images.squeeze(1))
+        return states[:, -1]
 
 
 class ConvBlock(nn.Layer):

@@ -168,7 +168,7 @@ class Checkpoints:
     def only_best(self, state: State) -> tuple[dict, dict]:
         """Arrays and progress of a checkpoint that holds the best weights and nothing else."""
         progress = {"step": state.best_step, "best_accuracy": state.best_accuracy, "weights_only": True, **self.facts}
-        return {f"model/{name}": array for name, array in state.best.items()}, progress
+        return state.way.collect({f"model/{name}": array for name, array in state.best.items()}), progress
 
     def content(self, state: State) -> tuple[dict, dict]:
         """Arrays and progress: those of State, and what a run needs besides to go on as if nothing had been."""
@@ -200,6 +200,7 @@ class Checkpoints:
         The old process may have died between two files. Where an older checkpoint was named, `best` may be of a later step: it is
         then written anew from the weights alone, without the optimiser's state.
         """
+        best_alone = self.only_best(state)  # in which all ranks take part
         if not self.run.main:
             return
         self.path("final").unlink(missing_ok=True)
@@ -215,7 +216,7 @@ class Checkpoints:
         elif state.best_step == state.step:
             self.write("best", past.arrays, past.progress)
         else:
-            self.write("best", *self.only_best(state))
+            self.write("best", *best_alone)
 
 
 def make_last(past: Past) -> None:

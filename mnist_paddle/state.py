@@ -4,6 +4,7 @@ Everything else that a run needs (order of the examples, augmentation, dropout, 
 """
 
 import functools
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from . import checkpoint
 from .config import Config, is_sane
 from .models import MODELS
 from .optimizers import make_optimizer
+from .parallel.replicas import Replicas
+from .parallel.ways import choose
 from .record.progress import Window
 from .registry import UsageError, call
 
@@ -22,8 +25,10 @@ from .registry import UsageError, call
 class State:
     """What changes during training, and so what a checkpoint holds."""
 
-    model: paddle.nn.Layer
+    model: paddle.nn.Layer  # this rank's part of the network; under data parallelism the whole
     optimizer: paddle.optimizer.Optimizer
+    way: Replicas = field(default_factory=Replicas)  # how the ranks share the work
+    parameters: int = 0  # of the whole network
     average: dict = field(default_factory=dict)  # name -> averaged parameter, when an average is kept
     window: Window = field(default_factory=Window)  # the steps since the last point of the curves
     step: int = 0
@@ -50,7 +55,9 @@ NUMBERS = {"step": int, "best_accuracy": float, "best_step": int, "stale": int, 
 def build(config: Config) -> State:
     """The network and its optimiser, initialised from the seed."""
     paddle.seed(config.seed)
-    model = call("model", MODELS.pick(config.model), config.model_arguments())
+    way = choose(config.parallel, config.sync, config.batch_size)
+    whole = call("model", MODELS.pick(config.model), config.model_arguments())
+    model = way.part(whole)
     arguments = dict(config.optimizer_args)
     if config.momentum is not None:
         arguments["momentum"] = config.momentum
@@ -62,7 +69,8 @@ def build(config: Config) -> State:
         config.weight_decay,
         config.clip_norm,
     )
-    state = State(model, call("optimizer", optimizer, arguments))
+    parameters = sum(math.prod(parameter.shape) for _, parameter in trainable(whole))
+    state = State(model, call("optimizer", optimizer, arguments), way, parameters)
     if config.ema:
         state.average = copies(model)
     return state
@@ -108,7 +116,7 @@ def set_weights(model, tensors: dict) -> None:
 
 
 def snapshot(state: State) -> tuple[dict, dict]:
-    """The arrays and the progress of a checkpoint. All ranks take part, for the window is counted over them."""
+    """The arrays and the progress of a checkpoint, of the whole network. All ranks take part."""
     sections = {
         "model": checkpoint.model_arrays(state.model),
         "optimizer": checkpoint.optimizer_arrays(state.model, state.optimizer),
@@ -118,7 +126,7 @@ def snapshot(state: State) -> tuple[dict, dict]:
     }
     arrays = {f"{kind}/{name}": array for kind, part in sections.items() for name, array in part.items()}
     numbers = {name: getattr(state, name) for name in NUMBERS}
-    return arrays, {**numbers, "window": state.window.numbers(), "figures": state.figures}
+    return state.way.collect(arrays), {**numbers, "window": state.window.numbers(), "figures": state.figures}
 
 
 def restore(state: State, arrays: dict, progress: dict, where) -> None:
@@ -126,7 +134,7 @@ def restore(state: State, arrays: dict, progress: dict, where) -> None:
 
     `snapshot` of the result gives the same arrays and progress again, bit for bit.
     """
-    numbers = _numbers(progress, where)
+    numbers, arrays = _numbers(progress, where), state.way.own(arrays)
     if numbers["step"]:
         make_accumulators(state)
         accumulators = checkpoint.section(arrays, "optimizer")
@@ -189,7 +197,7 @@ def make_accumulators(state: State) -> None:
 
 def start_from(state: State, arrays: dict, where) -> None:
     """Begin a new run with the weights that a checkpoint was evaluated with (--init_from)."""
-    checkpoint.restore_model(state.model, checkpoint.weights(arrays), where)
+    checkpoint.restore_model(state.model, checkpoint.weights(state.way.own(arrays)), where)
     for name, parameter in trainable(state.model):
         if name in state.average:
             state.average[name].set_value(parameter)

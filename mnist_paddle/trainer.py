@@ -18,6 +18,7 @@ from .data.dataset import Dataset, load_dataset
 from .data.loader import Loader, normalise
 from .device import set_device, versions
 from .losses import load_loss
+from .parallel.replicas import Replicas
 from .record.metrics import Evaluation
 from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
@@ -43,22 +44,30 @@ def train_step(state: State, model, loss_function, batch, rate: float, parts: in
     state.optimizer.clear_grad()
     state.optimizer.set_lr(rate)
     outputs, losses = [], []
-    pieces = split_batch(batch, parts)
+    count, pieces = len(batch.labels), split_batch(batch, parts)
+    # Gradients are averaged over the ranks; this weight makes that the mean over the global batch, however it is shared.
+    weight = state.way.world_size / batch.global_size if count else 0.0
     for number, (images, labels) in enumerate(pieces, start=1):
-        # Gradients cross the ranks once a step, with the last piece.
-        with distributed.synchronised(model, number == len(pieces)):
+        # They cross between the ranks once a step, with the last piece.
+        with state.way.synchronised(model, number == len(pieces)):
             outputs.append(model(images))
             losses.append(loss_function(outputs[-1], labels))
-            # DataParallel averages gradients over ranks; this weight makes that the mean over the global batch, however shared.
-            (losses[-1].sum() * (distributed.world_size() / batch.global_size)).backward()
-    state.optimizer.step()
+            (losses[-1].sum() * weight).backward()
+    state.way.update(state.model, state.optimizer, count / batch.global_size)
     state.step += 1
+    if not count or not state.way.counts:
+        return outputs[0][:0], losses[0][:0]
     return (outputs[0], losses[0]) if len(pieces) == 1 else (paddle.concat(outputs), paddle.concat(losses))
 
 
 def split_batch(batch, parts: int) -> list[tuple]:
-    """Images and labels of a batch in up to `parts` pieces, sizes differing by one at the most."""
+    """Images and labels of a batch in up to `parts` pieces, sizes differing by one at the most.
+
+    A batch with fewer images than ranks leaves some without one. They go through the step with a blank one, which weighs nothing.
+    """
     count = len(batch.labels)
+    if count == 0:
+        return [(paddle.zeros([1, *batch.images.shape[1:]], batch.images.dtype), paddle.zeros([1], batch.labels.dtype))]
     parts = max(1, min(parts, count))
     if parts == 1:
         return [(batch.images, batch.labels)]
@@ -67,26 +76,25 @@ def split_batch(batch, parts: int) -> list[tuple]:
 
 
 @paddle.no_grad()
-def evaluate(model, split, loss_function) -> Evaluation:
-    """Outputs and losses for every example of a split, each counted once however many ranks share the work."""
+def evaluate(model, split, loss_function, way=None) -> Evaluation:
+    """Outputs and losses for every example of a split, each counted once however many ranks share the work.
+
+    `way` is that of a State whose model is `model`; without it every rank has the whole network.
+    """
+    way = way or Replicas()
     model.eval()
-    count, rank, world = len(split), distributed.rank(), distributed.world_size()
-    outputs, losses = [], []
-    mine = range(count * rank // world, count * (rank + 1) // world)
-    for start in range(mine.start, mine.stop, EVALUATION_BATCH):
-        stop = min(start + EVALUATION_BATCH, mine.stop)
-        images = paddle.to_tensor(normalise(split.images[start:stop])[:, None])
-        labels = paddle.to_tensor(split.labels[start:stop].astype(np.int64))
-        outputs.append(model(images))
-        losses.append(loss_function(outputs[-1], labels))
+    # Ranks share whole batches, the same ones for any number of ranks: sums over other batches would be rounded otherwise.
+    batches = [slice(start, start + EVALUATION_BATCH) for start in range(0, len(split), EVALUATION_BATCH)]
+    found = {}
+    for batch in batches[len(batches) * way.rank // way.world_size : len(batches) * (way.rank + 1) // way.world_size]:
+        outputs = model(paddle.to_tensor(normalise(split.images[batch])[:, None]))
+        losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
+        if way.counts:
+            found[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
     model.train()
-    # Every rank fills its own rows of a table of zeros; the sum over ranks is exact, for x + 0 is x.
-    width = outputs[0].shape[1] if outputs else 10
-    table = np.zeros((count, width + 1), np.float32)
-    if outputs:
-        table[mine.start : mine.stop] = np.column_stack([paddle.concat(outputs).numpy(), paddle.concat(losses).numpy()])
-    table = distributed.total(table)
-    return Evaluation(split.labels, table[:, :width], table[:, width])
+    rows = {start: table for part in distributed.gather(found) for start, table in part.items()}
+    table = np.concatenate([rows[start] for start in sorted(rows)]) if rows else np.zeros((0, 11), np.float32)
+    return Evaluation(split.labels, table[:, :-1], table[:, -1])
 
 
 def fit(config: Config, dataset=None, say=None) -> dict:
@@ -157,7 +165,7 @@ def resume(path, dataset=None, say=None, **changes) -> dict:
 
 def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, stop, past=None) -> None:
     """The loop: batches in, updates, and now and then a look at how it goes."""
-    loader = make_loader(config, dataset.train)
+    loader = make_loader(config, state.way, dataset.train)
     loss_function = load_loss(config.loss, config.loss_args)
     checkpoints = Checkpoints(run, config, course, dataset, clock, past)
     if past:
@@ -167,18 +175,18 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
     run.write_settings()
     if state.step == 0:
         run.curves.images(0, "train/first_batch", *loader.samples(24))
-    model = distributed.replicate(state.model)
+    model = state.way.replicate(state.model)
     model.train()
     watch = Watch(config, course, state, dataset, loss_function, run, clock)
     with watch.bar, closing(loader.batches(state.step, course.total_steps)) as batches:
         while state.step < course.total_steps and not watch.enough():
             batch = next(batches)
             # Dropout's numbers follow from (seed, step, rank) alone, so that no generator has to be saved.
-            paddle.seed((config.seed * 1_000_003 + state.step) * 1_009 + distributed.rank())
+            paddle.seed((config.seed * 1_000_003 + state.step) * 1_009 + state.way.rank)
             outputs, losses = train_step(state, model, loss_function, batch, course.rate(state.step), config.accumulate_steps)
             if state.average:
                 update_average(state, config.ema)
-            state.window.add(outputs, batch.labels, losses)
+            state.window.add(outputs, batch.labels[: len(outputs)], losses)
             watch.after_step(batch.global_size)
             signal, late = watch.ask(stop, checkpoints)
             if watch.evaluated or late:
@@ -204,7 +212,7 @@ def interrupted(run: Run, config: Config, state: State, signal: int) -> Interrup
     return Interrupted(message, signal)
 
 
-def make_loader(config: Config, split) -> Loader:
+def make_loader(config: Config, way: Replicas, split) -> Loader:
     """This rank's share of the training batches."""
     return Loader(
         split,
@@ -212,8 +220,8 @@ def make_loader(config: Config, split) -> Loader:
         reader=config.reader,
         seed=config.seed,
         augment=config.augment,
-        rank=distributed.rank(),
-        world_size=distributed.world_size(),
+        rank=way.rank,
+        world_size=way.world_size,
         limit=config.overfit_batches,
     )
 
@@ -263,7 +271,7 @@ class Watch:
         if self.validates:
             start = time.perf_counter()
             with evaluated_weights(state):
-                found = evaluate(state.model, self.dataset.validation, self.loss_function)
+                found = evaluate(state.model, self.dataset.validation, self.loss_function, state.way)
             speed = len(self.dataset.validation) / (time.perf_counter() - start)
             figures = {"loss": found.loss, "accuracy": found.accuracy, "images_per_second": speed}
             self.run.curves.scalars(state.step, epoch, "validation", **figures)
@@ -311,7 +319,7 @@ def finish(config: Config, course: Course, state: State, dataset: Dataset, run: 
     seconds = clock.elapsed()
     with run.drawing(config.model, config.model_arguments()):
         checkpoint.restore_model(state.model, state.best, run.folder)
-        found = evaluate(state.model, dataset.test, load_loss(config.loss, config.loss_args))
+        found = evaluate(state.model, dataset.test, load_loss(config.loss, config.loss_args), state.way)
         report = make_report(course, state, dataset, found, clock.images, seconds, device)
         run.pictures(state.step, dataset.test, found, report)
     run.write_json("report.json", report)
@@ -329,7 +337,7 @@ def make_report(course, state, dataset, found, images: int, seconds: float, devi
         "evaluations": state.evaluations,
         "epochs": course.epoch(state.step),
         "steps": state.step,
-        "parameters": sum(math.prod(parameter.shape) for _, parameter in trainable(state.model)),
+        "parameters": state.parameters,
         "train_seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),
         "world_size": distributed.world_size(),

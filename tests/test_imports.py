@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
     {"registry", "runtime", "distributed", "files", "version"},
     {"config", "data", "models", "losses", "optimizers", "schedules", "device"},
-    {"checkpoint", "record"},
+    {"checkpoint", "parallel", "record"},
     {"state", "course"},
     {"saving", "verify"},
     {"trainer"},

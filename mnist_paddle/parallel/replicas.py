@@ -1,0 +1,78 @@
+"""Data parallel: every rank has the whole network and a share of every batch; the gradients are averaged (all-reduce).
+
+A rank computes the gradient of its own images. Averaged over the ranks, each weighted by its share, these are the gradient of
+the whole batch, so all ranks make the same update and N ranks train the network that one would have trained. Paddle's
+`DataParallel` exchanges the gradients layer by layer while the backward pass is still under way.
+
+The other ways of sharing the work (server.py, halves.py, columns.py) change what they must of this one.
+"""
+
+import contextlib
+
+import numpy as np
+import paddle
+
+from .. import distributed
+from ..registry import UsageError
+
+
+class Replicas:
+    """How the ranks share the work: who takes which images, who has which weights, and what crosses between them."""
+
+    def __init__(self):
+        # This rank's share of the images, and how many shares there are.
+        self.rank, self.world_size = distributed.rank(), distributed.world_size()
+        self.counts = True  # whether this rank's outputs go into figures; where several ranks have the same ones, one counts
+
+    def check(self, batch_size: int) -> None:
+        """A `UsageError` where the ranks cannot share batches of this size evenly."""
+        if batch_size % self.world_size:
+            nearest = max(1, round(batch_size / self.world_size)) * self.world_size
+            raise UsageError(
+                f"--batch_size {batch_size}: {self.world_size} ranks can't share that; the nearest they can is {nearest}"
+            )
+
+    def part(self, model):
+        """Of the whole network, the part that this rank trains, under the same structured names."""
+        return model
+
+    def replicate(self, model):
+        """The model to call in training, whose backward pass brings the ranks' gradients together."""
+        return paddle.DataParallel(model) if self.world_size > 1 else model
+
+    @contextlib.contextmanager
+    def synchronised(self, model, wanted: bool):
+        """Inside, a backward pass exchanges gradients, or (with accumulation, all pieces of a batch but the last) does not."""
+        with model.no_sync() if isinstance(model, paddle.DataParallel) and not wanted else contextlib.nullcontext():
+            yield
+
+    def update(self, model, optimizer, share: float) -> None:
+        """The step of the optimiser. `share`: this rank's part of the batch, from 0 to 1."""
+        optimizer.step()
+        self.average_statistics(model, share)
+
+    def average_statistics(self, model, share: float) -> None:
+        """Make batch norm's running means and variances equal over the ranks, which have each seen other images.
+
+        After every step and not before an evaluation only: a checkpoint then holds what every rank has, at any step.
+        """
+        if self.world_size == 1:
+            return
+        buffers = [tensor for name, tensor in model.state_dict().items() if _is_statistic(name)]
+        if buffers:
+            flat = np.concatenate([tensor.numpy().ravel() for tensor in buffers]) * np.float32(share)
+            parts = np.split(distributed.total(flat), np.cumsum([tensor.size for tensor in buffers])[:-1])
+            for tensor, values in zip(buffers, parts):
+                tensor.set_value(values.reshape(tensor.shape))
+
+    def own(self, arrays: dict) -> dict:
+        """Of the arrays of a checkpoint, which are those of the whole network, what this rank holds."""
+        return arrays
+
+    def collect(self, arrays: dict) -> dict:
+        """The arrays of the whole network from those of all ranks; every rank takes part and receives them."""
+        return arrays
+
+
+def _is_statistic(name: str) -> bool:
+    return name.endswith(("._mean", "._variance"))
