@@ -27,7 +27,7 @@ def set_device(wanted: str, threads: int = 0) -> str:
         return "gpu"
     paddle.set_device("cpu")
     # Paddle starts with one thread; ranks share the cores.
-    core.set_num_threads(threads or max(1, min(MOST_THREADS, usable_cores() // distributed.world_size())))
+    core.set_num_threads(threads or max(1, min(MOST_THREADS, usable_cores() // distributed.local_size())))
     return "cpu"
 
 

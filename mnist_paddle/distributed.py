@@ -8,6 +8,8 @@ import os
 
 import numpy as np
 
+from .contact import contact
+
 
 def rank() -> int:
     """This process's number among all, from 0; the main rank is 0."""
@@ -17,6 +19,11 @@ def rank() -> int:
 def world_size() -> int:
     """How many processes train together."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
+def local_size() -> int:
+    """How many of them run on this machine."""
+    return int(os.environ.get("PADDLE_LOCAL_SIZE", world_size()))
 
 
 def is_main() -> bool:
@@ -35,7 +42,8 @@ def start() -> None:
         import paddle.distributed as dist
 
         if not dist.is_initialized():
-            dist.init_parallel_env()
+            with contact.waiting("the beginning", least=60):  # machines need not start in the same second
+                dist.init_parallel_env()
 
 
 def total(values: np.ndarray) -> np.ndarray:
@@ -46,7 +54,8 @@ def total(values: np.ndarray) -> np.ndarray:
     import paddle.distributed as dist
 
     tensor = paddle.to_tensor(values)
-    dist.all_reduce(tensor)
+    with contact.waiting("a sum"):
+        dist.all_reduce(tensor)
     return tensor.numpy()
 
 
@@ -58,7 +67,8 @@ def largest(values: np.ndarray) -> np.ndarray:
     import paddle.distributed as dist
 
     tensor = paddle.to_tensor(values)
-    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    with contact.waiting("a question"):
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
     return tensor.numpy()
 
 
@@ -69,7 +79,8 @@ def gather(value) -> list:
     import paddle.distributed as dist
 
     found = []
-    dist.all_gather_object(found, value)
+    with contact.waiting("a gathering"):
+        dist.all_gather_object(found, value)
     return found
 
 
@@ -78,4 +89,5 @@ def barrier() -> None:
     if world_size() > 1:
         import paddle.distributed as dist
 
-        dist.barrier()
+        with contact.waiting("a barrier"):
+            dist.barrier()

@@ -3,6 +3,7 @@
 Importing `mnist_paddle` calls `prepare()`; nothing here imports paddle.
 """
 
+import contextlib
 import ctypes
 import gzip  # noqa: F401  Paddle 2.6 crashes when zlib is first loaded after it, so zlib is loaded here.
 import importlib.util
@@ -93,7 +94,19 @@ def script(main) -> NoReturn:
     except BrokenPipeError:
         status = 128 + getattr(signal, "SIGPIPE", 13)
         silence_stdout()
+    except Exception:
+        tell_launcher(1)
+        raise
+    tell_launcher(status)
     sys.exit(status)
+
+
+def tell_launcher(status: int) -> None:
+    """Leave the exit status beside this rank's log, where paddle.distributed.launch keeps one: scripts/launch.py reads it."""
+    if "PADDLE_LOG_DIR" in os.environ:
+        place = Path(os.environ["PADDLE_LOG_DIR"], f"status.{os.environ['PADDLE_TRAINER_ID']}")
+        with contextlib.suppress(OSError):  # a full disk is not worth a second error
+            place.write_text(str(status))
 
 
 def silence_stdout() -> None:

@@ -91,11 +91,13 @@ def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: S
         raise UsageError(f"{past.path}: step {past.step:,} lies beyond the {course.total_steps:,} of its run")
     check_epochs(past, config, course, len(dataset.train))
     say(f"going on after step {past.step:,} of {course.total_steps:,} (epoch {course.epoch(past.step):g}) of {config.output_dir}")
-    if past.progress["world_size"] != distributed.world_size():
-        say(
-            f"the run had {past.progress['world_size']} processes and has {distributed.world_size()} now: "
-            "the same training up to the order of sums, not bit for bit"
-        )
+    before = make_config(past.progress["config"])
+    ranks = past.progress["world_size"], distributed.world_size()
+    ways = [f"--parallel {one.parallel} --sync {one.sync}" for one in (before, config)]
+    if ranks[0] != ranks[1] or ways[0] != ways[1]:
+        was = f"{ranks[0]} ranks, {ways[0]}" if ways[0] != ways[1] else f"{ranks[0]} ranks"
+        now = f"{ranks[1]}, {ways[1]}" if ways[0] != ways[1] else ranks[1]
+        say(f"the run had {was} and now has {now}: the same training up to the order of sums and dropout, not bit for bit")
 
 
 def check_epochs(past: Past, config: Config, course: Course, size: int) -> None:

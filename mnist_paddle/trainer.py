@@ -5,6 +5,7 @@ argv -> Config -> data -> model, loss, optimiser, schedule -> State -> [batch ->
 
 import errno
 import math
+import shlex
 import time
 from contextlib import closing, nullcontext
 
@@ -13,6 +14,7 @@ import paddle
 
 from . import checkpoint, distributed
 from .config import Config, make_config, settings_of
+from .contact import contact
 from .course import Course, plan
 from .data.dataset import Dataset, load_dataset
 from .data.loader import Loader, normalise
@@ -87,7 +89,8 @@ def evaluate(model, split, loss_function, way=None) -> Evaluation:
     batches = [slice(start, start + EVALUATION_BATCH) for start in range(0, len(split), EVALUATION_BATCH)]
     found = {}
     for batch in batches[len(batches) * way.rank // way.world_size : len(batches) * (way.rank + 1) // way.world_size]:
-        outputs = model(paddle.to_tensor(normalise(split.images[batch])[:, None]))
+        with contact.waiting("an evaluation"):
+            outputs = model(paddle.to_tensor(normalise(split.images[batch])[:, None]))
         losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
         if way.counts:
             found[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
@@ -103,6 +106,8 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     Raises `UsageError` for what the user can mend and `RunError` for a run that cannot go on.
     """
     default_signals()
+    if distributed.world_size() > 1:
+        contact.guard(config.stall_seconds)
     distributed.start()
     device = set_device(config.device, config.threads)
     say = say_on_main(say)
@@ -178,12 +183,15 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
     model = state.way.replicate(state.model)
     model.train()
     watch = Watch(config, course, state, dataset, loss_function, run, clock)
+    if not config.dry_run and config.output_dir:
+        contact.advice = f"; the checkpoints are whole, go on with --resume --output_dir {shlex.quote(config.output_dir)}"
     with watch.bar, closing(loader.batches(state.step, course.total_steps)) as batches:
         while state.step < course.total_steps and not watch.enough():
             batch = next(batches)
             # Dropout's numbers follow from (seed, step, rank) alone, so that no generator has to be saved.
             paddle.seed((config.seed * 1_000_003 + state.step) * 1_009 + state.way.rank)
-            outputs, losses = train_step(state, model, loss_function, batch, course.rate(state.step), config.accumulate_steps)
+            with contact.waiting(f"step {state.step + 1}"):
+                outputs, losses = train_step(state, model, loss_function, batch, course.rate(state.step), config.accumulate_steps)
             if state.average:
                 update_average(state, config.ema)
             state.window.add(outputs, batch.labels[: len(outputs)], losses)

@@ -1,6 +1,6 @@
 """Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
 
-from mnist_paddle import Interrupted, RunError, UsageError, load_config, runtime
+from mnist_paddle import RunError, UsageError, load_config, runtime
 
 
 def run_settings(path) -> dict:
@@ -21,10 +21,8 @@ def main(argv) -> int:
         fit(config)
     except UsageError as error:
         return runtime.fail(error, 2)
-    except Interrupted as error:
-        return runtime.fail(error, 128 + error.signal)
     except RunError as error:
-        return runtime.fail(error, 1)
+        return runtime.fail(error, error.status)
     except KeyboardInterrupt:
         return runtime.fail("stopped at once, without saving; the checkpoints that there are, are whole", 130)
     return 0

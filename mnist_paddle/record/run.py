@@ -173,6 +173,8 @@ def _new_folder(wanted: Path) -> Path:
 def command(script: str, arguments: str) -> str:
     """What to type to run another of the project's scripts, seen from where this one was called."""
     path = Path(sys.argv[0])
+    if script == "train.py" and distributed.world_size() > 1:
+        script, arguments = "launch.py", f"--nproc {distributed.local_size()} {arguments}"
     path = path.with_name(script) if path.name in ("train.py", "evaluate.py") else Path("scripts", script)
     return f"python {shlex.quote(str(path))} {arguments}"
 
