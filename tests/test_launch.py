@@ -1,0 +1,275 @@
+"""scripts/launch.py, and two machines: `pytest -m ranks`."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import SCRIPTS
+from digits import make_digits, write_npz
+
+from mnist_paddle import checkpoint
+from mnist_paddle.verify import compare
+
+RECIPE = ["--model", "fc", "--batch_size", "40", "--log_every", "10", "--dataset", "custom", "--stall_seconds", "5"]
+LONG = ["--epochs", "400", "--checkpoint_every", "20"]  # minutes: it is always a signal that ends it
+
+
+@pytest.fixture
+def data(tmp_path):
+    return ["--data_dir", str(write_npz(tmp_path / "digits.npz", make_digits(480), make_digits(80, seed=1)))]
+
+
+@pytest.fixture
+def launch(tmp_path, data):
+    """Start `launch.py` in an empty folder; what is still alive of it at the end of the test is killed."""
+    started = []
+
+    def start(*flags, script="launch", prefix=(), output_dir="run"):
+        command = [*prefix, sys.executable, str(SCRIPTS / f"{script}.py"), *flags, *RECIPE, *data, "--output_dir", output_dir]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        end(process)
+
+
+def end(process) -> None:
+    """Kill a process and everything below it."""
+    if process.poll() is None:
+        for victim in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            victim.kill()
+    process.communicate()
+
+
+def ranks_of(process, count: int, folder: Path, step: int = 20) -> dict:
+    """The ranks below a launcher, when they have trained so far: rank -> process."""
+    for _ in range(600):
+        assert process.poll() is None, process.communicate()
+        last = folder / "last.safetensors"
+        if last.exists() and checkpoint.load(last)[1]["step"] >= step:
+            found = {}
+            for child in psutil.Process(process.pid).children(recursive=True):
+                if "train.py" in " ".join(child.cmdline()) and "paddle.distributed.launch" not in child.cmdline():
+                    found[int(child.environ()["PADDLE_TRAINER_ID"])] = child
+            assert len(found) == count
+            return found
+        time.sleep(0.1)
+    pytest.fail("the ranks did not train")
+
+
+def finished(process, timeout=100) -> tuple:
+    """Exit status, stdout and stderr."""
+    stdout, stderr = process.communicate(timeout=timeout)
+    return process.returncode, stdout, stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--nproc", "0"], "--nproc must be at least 1"),
+        (["--nnodes", "2"], "--nnodes 2 needs --master IP:PORT"),
+        (["--nnodes", "2", "--master", "10.0.0.1"], "--nnodes 2 needs --master IP:PORT"),
+        (["--nnodes", "2", "--master", "10.0.0.1:6000", "--node_rank", "2"], "numbered from 0 to 1"),
+        (["--devices", "0,1", "--device", "cpu"], "this Paddle sees no GPU"),
+        (["--max_restarts", "-1"], "--max_restarts must be at least 0"),
+        (["--batch-sise", "3"], "unrecognized arguments: --batch-sise"),
+        (["--sync", "server", "--parallel", "model"], "--sync server is a form of --parallel data"),
+        (["--clip_norm", "1", "--parallel", "model"], "--clip_norm needs all gradients in one place"),
+        (["--optimizer", "lamb", "--parallel", "columns"], "--optimizer lamb steps by whole layers"),
+    ],
+)
+def test_wrong_usage_is_one_line_before_any_rank_is_started(run_script, flags, says):
+    done = run_script("launch", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--batch_size", "41"], "2 ranks can't share that; the nearest they can is 40"),
+        (["--parallel", "model", "--model", "linear"], "this network has one layer"),
+        (["--parallel", "columns", "--model", "cnn"], "needs two fully connected layers in a row"),
+        (["--parallel", "columns", "--model_args", "widths=[7,7]"], "2 ranks can't share the 7 columns"),
+    ],
+)
+@pytest.mark.ranks
+def test_what_the_ranks_cannot_do_is_said_once(tmp_path, data, run_script, flags, says):
+    done = run_script("launch", "--nproc", "2", *RECIPE, *data, "--output_dir", "run", *flags)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("flags", [["--parallel", "model"], ["--parallel", "columns"]])
+def test_one_rank_alone_is_told_how_to_start_two(run_script, data, flags):
+    done = run_script("train", *RECIPE, *data, *flags)
+    assert done.returncode == 2
+    assert "scripts/launch.py --nproc 2" in done.stderr
+
+
+@pytest.mark.ranks
+def test_a_run_of_two_ranks_from_beginning_to_end(launch, tmp_path):
+    status, stdout, stderr = finished(launch("--epochs", "2"))
+    assert (status, stderr) == (0, "")
+    lines = stdout.splitlines()
+    assert lines[0].startswith("2 ranks; threads of each: ")
+    assert all(line.startswith("rank 0 | ") for line in lines[1:])
+    assert sum("test accuracy" in line for line in lines) == 1
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["world_size"] == 2
+    logs = {path.name for path in (tmp_path / "run" / "logs").iterdir()}
+    assert {"workerlog.0", "workerlog.1"} <= logs
+    assert not [name for name in logs if "env" in name or name.startswith("default")]  # passwords are nothing to leave about
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize(("victim", "number"), [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSEGV)])
+def test_when_a_rank_dies_all_end_and_the_first_death_is_told(launch, tmp_path, victim, number):
+    process = launch("--nproc", "2", *LONG)
+    ranks = ranks_of(process, 2, tmp_path / "run")
+    ranks[victim].send_signal(number)
+    begin = time.monotonic()
+    status, _, stderr = finished(process)
+    assert time.monotonic() - begin < 30
+    assert status == 128 + number
+    assert f"rank {victim} died first, ended by {number.name}" in stderr
+    assert not any(rank.is_running() for rank in ranks.values())
+    checkpoint.load(tmp_path / "run" / "last.safetensors")
+
+
+@pytest.mark.ranks
+def test_a_rank_that_hangs_ends_the_others_and_itself(launch, tmp_path):
+    process = launch("--nproc", "2", *LONG)
+    ranks = ranks_of(process, 2, tmp_path / "run")
+    ranks[1].suspend()
+    status, _, stderr = finished(process)
+    assert status == 75
+    assert "rank 0 died first, exit status 75: lost the other ranks in" in stderr
+    assert "no answer for 5 s (--stall_seconds)" in stderr
+    assert not any(rank.is_running() for rank in ranks.values())
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_launcher_stops_and_saves(launch, tmp_path, number):
+    process = launch("--nproc", "2", *LONG)
+    ranks = ranks_of(process, 2, tmp_path / "run")
+    process.send_signal(number)
+    status, _, stderr = finished(process)
+    assert status == 128 + number
+    assert stderr.startswith(f"error: stopped by signal {number} after step ")
+    assert "launch.py --nproc 2 --resume --output_dir run" in stderr
+    assert not any(rank.is_running() for rank in ranks.values())
+
+
+@pytest.mark.ranks
+def test_a_restarted_run_is_the_one_that_was_never_killed(launch, tmp_path):
+    flags = ["--nproc", "2", "--epochs", "60", "--checkpoint_every", "7", "--model_args", "dropout=0.2"]
+    process = launch(*flags, "--max_restarts", "2")
+    ranks_of(process, 2, tmp_path / "run")[1].kill()
+    status, stdout, stderr = finished(process)
+    assert status == 0, stderr
+    assert "restart 1 of 2, from the last checkpoint" in stdout
+    assert "rank 1 died first" in stderr
+    assert finished(launch(*flags, output_dir="straight"))[0] == 0
+    assert [row for row in compare(tmp_path / "straight", tmp_path / "run") if row.difference] == []
+
+
+@pytest.mark.ranks
+def test_a_dry_run_leaves_nothing(launch, tmp_path):
+    status, stdout, stderr = finished(launch("--nproc", "2", "--dry_run"))
+    assert (status, stderr) == (0, "")
+    assert "dry run: every part worked" in stdout
+    assert not (tmp_path / "run").exists()
+
+
+def missing() -> str:
+    """What two machines need and this one lacks."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        return "network namespaces need Linux and root"
+    if not shutil.which("ip"):
+        return "there is no `ip` (iproute2)"
+    probe = subprocess.run(["ip", "netns", "add", "mnist-probe"], capture_output=True, text=True)
+    subprocess.run(["ip", "netns", "del", "mnist-probe"], capture_output=True)
+    return "" if probe.returncode == 0 else f"no network namespaces here: {probe.stderr.strip()}"
+
+
+MACHINES = {"mnist-a": "10.77.0.1", "mnist-b": "10.77.0.2"}
+
+
+def ip(*words) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def machines():
+    """Two network namespaces joined by a cable (a veth pair), each of which knows its own host name."""
+    if reason := missing():
+        pytest.skip(reason)
+    first, second = MACHINES
+    try:
+        ip("link", "add", "veth-a", "type", "veth", "peer", "name", "veth-b")
+        for name, cable in zip(MACHINES, ("veth-a", "veth-b")):
+            ip("netns", "add", name)
+            hosts = Path("/etc/netns", name, "hosts")
+            hosts.parent.mkdir(parents=True, exist_ok=True)
+            hosts.write_text(f"127.0.0.1 localhost\n{MACHINES[name]} {socket.gethostname()}\n")
+            ip("link", "set", cable, "netns", name)
+            ip("-n", name, "addr", "add", f"{MACHINES[name]}/24", "dev", cable)
+            ip("-n", name, "link", "set", cable, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield first, second
+    finally:
+        for name in MACHINES:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+            shutil.rmtree(Path("/etc/netns", name), ignore_errors=True)
+        subprocess.run(["ip", "link", "del", "veth-a"], capture_output=True)
+
+
+def on_both(launch, *flags, **options) -> list:
+    """The same command on both machines, as the README has it."""
+    common = ["--nproc", "1", "--nnodes", "2", "--master", f"{MACHINES['mnist-a']}:6170"]
+    return [
+        launch(*common, "--node_rank", str(number), *flags, prefix=["ip", "netns", "exec", name], **options)
+        for number, name in enumerate(MACHINES)
+    ]
+
+
+@pytest.mark.ranks
+@pytest.mark.timeout(300)
+def test_two_machines_equal_one_and_a_cut_cable_ends_both(machines, launch, tmp_path):
+    flags = ["--epochs", "40", "--checkpoint_every", "20", "--threads", "1"]
+    both = on_both(launch, *flags)
+    ranks_of(both[0], 1, tmp_path / "run", step=40)
+    ip("-n", machines[1], "link", "set", "veth-b", "down")  # the cable is cut
+    for process in both:
+        status, _, stderr = finished(process, timeout=60)
+        assert status == 75, stderr
+        assert "lost the other ranks in" in stderr
+    cut = checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"]
+    assert 40 <= cut < 400
+    ip("-n", machines[1], "link", "set", "veth-b", "up")
+    for process in on_both(launch, *flags, "--resume"):
+        assert finished(process)[0] == 0
+    # Never cut, on two ranks of one machine: the same bits. On one rank: the same up to rounding.
+    assert finished(launch("--nproc", "2", *flags, output_dir="straight"))[0] == 0
+    assert [row for row in compare(tmp_path / "straight", tmp_path / "run") if row.difference] == []
+    assert finished(launch(*flags, script="train", output_dir="one"))[0] == 0
+    one, two = (checkpoint.section(checkpoint.load(tmp_path / name)[0], "model") for name in ("one", "run"))
+    for name, array in one.items():
+        assert abs(array - two[name]).max() < 1e-3 * abs(array).max(), name

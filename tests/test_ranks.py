@@ -1,0 +1,179 @@
+"""Several ranks against one, under the real launcher: `pytest -m ranks`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worker import small
+
+from mnist_paddle import checkpoint, load_model, resume
+from mnist_paddle.config import make_config
+
+pytestmark = [pytest.mark.ranks, pytest.mark.timeout(300)]
+
+# Networks without batch statistics; every other setting that could make ranks differ is among them.
+SAME = {
+    "linear": {"model": "linear", "optimizer": "momentum", "learning_rate": 0.05},
+    "fc": {"model": "fc", "clip_norm": 1.0, "weight_decay": 1e-4},
+    "cnn": {"model": "cnn", "augment": "affine"},
+    "lenet": {"model": "lenet", "ema": 0.9},
+    "rnn": {"model": "rnn", "model_args": {"hidden": 16}},
+    "group": {"model": "resnet", "model_args": {"channels": [8, 8], "norm": "group"}, "optimizer": "sgd", "learning_rate": 0.02},
+    "accumulated": {"model": "cnn", "accumulate_steps": 4},
+}
+OTHER = {
+    "batch norm": {"model": "resnet", "model_args": {"channels": [8, 8]}},
+    "wide": {"model": "cnn", "model_args": {"hidden": 32, "dropout": 0.2}},
+}
+WAYS = {
+    "server": {"sync": "server"},
+    "model": {"parallel": "model"},
+    "columns": {"parallel": "columns"},
+}
+# Sums over a batch are rounded in another order: 1e-7 or 1e-16 a step, of which 22 steps and Adam's division make a little more.
+FLOAT32, FLOAT64 = 1e-4, 1e-12
+
+
+def run(tmp, name: str, count: int, work: dict) -> Path:
+    """Let `count` ranks do the work; the folder of what came of it."""
+    folder, file = tmp / name, tmp / f"{name}.json"
+    file.write_text(json.dumps(work))
+    worker = Path(__file__).with_name("worker.py")
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(count), "--log_dir", str(tmp / f"{name}.logs")]
+    command = [sys.executable, *(launcher if count > 1 else []), str(worker), str(file), str(folder)]
+    done = subprocess.run(command, cwd=tmp, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("ranks"), "one", 1, {"train": {**SAME, **OTHER}})
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, alone):
+    every = {**SAME, **OTHER}
+    ways = {f"{way} {name}": {**every[name], **settings} for way, settings in WAYS.items() for name in names(way)}
+    work = {"train": {**every, **ways}, "evaluate": {"look": str(alone / "cnn")}}
+    return run(alone.parent, "two", 2, work)
+
+
+@pytest.fixture(scope="module")
+def three(alone):
+    return run(alone.parent, "three", 3, {"train": {**SAME, **OTHER}, "evaluate": {"look": str(alone / "cnn")}})
+
+
+def names(way: str) -> list:
+    """What is tried in a way: models whose optimiser it allows."""
+    return {
+        "server": ["linear", "fc", "cnn", "lenet", "rnn", "batch norm"],
+        "model": ["cnn", "lenet", "rnn", "group", "accumulated", "wide", "batch norm"],
+        "columns": ["lenet", "wide"],
+    }[way]
+
+
+def distance(one: Path, other: Path, section: str = "model") -> float:
+    """The largest difference of two runs' tensors, relative to the largest number in each."""
+    found = [checkpoint.section(checkpoint.load(folder / "last.safetensors")[0], section) for folder in (one, other)]
+    assert found[0].keys() == found[1].keys()
+    assert found[0] or section != "model"
+    distances = [float(np.abs(a - found[1][name]).max() / max(np.abs(a).max(), 1e-6)) for name, a in found[0].items()]
+    return max(distances, default=0.0)  # sgd has no state
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_two_and_three_ranks_equal_one(alone, two, three, name):
+    assert distance(alone / name, two / name) < FLOAT32
+    assert distance(alone / name, three / name) < FLOAT32
+
+
+def test_in_float64_ranks_equal_one_to_twelve_digits(alone):
+    tmp = alone.parent
+    work = {"float64": True, "train": {name: SAME[name] for name in ("linear", "fc", "cnn", "lenet", "rnn", "accumulated")}}
+    one, *others = (run(tmp, f"float64-{count}", count, work) for count in (1, 2, 3))
+    for name in work["train"]:
+        assert next(iter(checkpoint.load(one / name)[0].values())).dtype == np.float64
+        for other in others:
+            assert distance(one / name, other / name) < FLOAT64, name
+
+
+def test_a_step_in_pieces_exchanges_gradients_once(two):
+    steps = checkpoint.load(two / "accumulated" / "last.safetensors")[1]["step"]
+    # 11 batches an epoch, the last of which gives every rank one image, which makes one piece.
+    assert steps == 22
+    assert np.load(two / "accumulated.0.npz")["skipped"] == 20 * 3
+    assert np.load(two / "cnn.0.npz")["skipped"] == 0
+
+
+def test_accumulation_equals_the_whole_batch(alone, two):
+    whole = run(alone.parent, "whole", 1, {"train": {"whole": {"model": "cnn"}}}) / "whole"
+    assert distance(alone / "accumulated", whole) < FLOAT32
+    assert distance(two / "accumulated", alone / "accumulated") < FLOAT32
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_every_rank_has_the_same_weights_and_batch_statistics(request, count):
+    folder = request.getfixturevalue({2: "two", 3: "three"}[count])
+    for name in [*SAME, *OTHER]:
+        ranks = [np.load(folder / f"{name}.{rank}.npz") for rank in range(count)]
+        for key in ranks[0].files:
+            assert np.isfinite(ranks[0][key]).all()
+            for other in ranks[1:]:
+                np.testing.assert_array_equal(ranks[0][key], other[key], err_msg=f"{name} {key}")
+
+
+def test_batch_statistics_are_the_mean_over_the_ranks(alone, two):
+    loaded = [checkpoint.load(folder / "batch norm" / "last.safetensors")[0] for folder in (alone, two)]
+    arrays = [checkpoint.section(found, "model") for found in loaded]
+    statistics = [name for name in arrays[0] if name.endswith("_variance")]
+    assert statistics
+    for name in statistics:  # of halves of the batch, and so not the same numbers, but of the same size
+        assert np.allclose(arrays[0][name], arrays[1][name], rtol=1.0)
+        assert not np.array_equal(arrays[0][name], np.ones_like(arrays[0][name]))
+
+
+def test_evaluation_is_the_same_for_any_number_of_ranks(alone, two, three):
+    folder = run(alone.parent, "look", 1, {"evaluate": {"look": str(alone / "cnn")}})
+    one = np.load(folder / "look.0.npz")
+    assert one["confusion"].sum() == len(one["losses"]) == 10_000
+    for other in (two, three):
+        for rank in range(2):
+            for key, array in np.load(other / f"look.{rank}.npz").items():
+                np.testing.assert_array_equal(one[key], array)
+
+
+@pytest.mark.parametrize("name", names("server"))
+def test_the_parameter_server_gives_the_weights_of_all_reduce(two, name):
+    assert distance(two / name, two / f"server {name}") < 1e-6
+    assert distance(two / name, two / f"server {name}", "optimizer") < 1e-5
+
+
+@pytest.mark.parametrize("name", names("model"))
+def test_a_network_cut_in_two_gives_the_weights_of_one_device(alone, two, name):
+    # Every number is computed by the same operations on the same values; only on another rank.
+    assert distance(alone / name, two / f"model {name}") == 0
+    assert distance(alone / name, two / f"model {name}", "optimizer") == 0
+
+
+@pytest.mark.parametrize("name", names("columns"))
+def test_a_layer_cut_by_columns_gives_the_weights_of_one_device(alone, two, name):
+    assert distance(alone / name, two / f"columns {name}") < FLOAT32  # dropout in it included
+    assert distance(alone / name, two / f"columns {name}", "optimizer") < 10 * FLOAT32
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_checkpoints_of_every_way_load_and_go_on_on_one_device(two, way, tmp_path):
+    name = f"{way} {names(way)[-1]}"
+    model, _ = load_model(two / name)
+    report = json.loads((two / name / "report.json").read_text())
+    assert report["parameters"] == sum(p.size for p in model.parameters() if not p.stop_gradient)
+    said = []
+    progress = checkpoint.load(two / name / "last.safetensors")[1]
+    assert make_config(progress["config"]).epochs == 2
+    report = resume(two / name, small(), said.append, parallel="data", sync="allreduce")
+    assert report["steps"] == 22
+    assert any("2 ranks" in line and "now has 1" in line for line in said)

@@ -1,0 +1,89 @@
+"""What a rank does in test_ranks.py: train and evaluate what a JSON file lists, under paddle.distributed.launch or alone."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import numpy as np
+from digits import make_digits
+
+from mnist_paddle import Config, UsageError, distributed, evaluate, fit, load_loss, load_model, runtime
+from mnist_paddle.data.dataset import Dataset, Split
+from mnist_paddle.record.run import Run
+
+
+def small() -> Dataset:
+    """602 images to train: in batches of 60 the last one has 2, too few for 3 ranks."""
+    images, labels = make_digits(903)
+    parts = np.split(np.arange(903), [602, 703])
+    return Dataset("custom", *(Split(images[part], labels[part]) for part in parts), source="synthetic")
+
+
+def in_float64() -> None:
+    """Let networks be made, and images come, in float64."""
+    import paddle
+
+    from mnist_paddle import trainer
+    from mnist_paddle.data import loader
+
+    paddle.set_default_dtype("float64")
+    normalise = loader.normalise
+    trainer.normalise = lambda pixels: normalise(pixels).astype(np.float64)
+    loader.normalise = trainer.normalise
+
+
+def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
+    """One run; each rank leaves its own buffers and how often it left out the exchange of gradients."""
+    import paddle
+
+    from mnist_paddle import trainer
+
+    skipped, built, no_sync, build = [], [], paddle.DataParallel.no_sync, trainer.build
+
+    def counted(model):
+        skipped.append(1)
+        return no_sync(model)
+
+    settings = {"batch_size": 60, "epochs": 2, "threads": 1, "output_dir": str(folder / name), **settings}
+    paddle.DataParallel.no_sync = counted
+    trainer.build = lambda config: built.append(build(config)) or built[0]
+    try:
+        fit(Config(**settings), data, say=print)
+        tensors = {key: tensor.numpy() for key, tensor in built[0].model.state_dict().items()}
+        np.savez(folder / f"{name}.{distributed.rank()}.npz", skipped=len(skipped), **tensors)
+    except UsageError as error:
+        (folder / f"{name}.{distributed.rank()}.error").write_text(str(error))
+    finally:
+        paddle.DataParallel.no_sync, trainer.build = no_sync, build
+
+
+def look(folder: Path, data: Dataset, name: str, checkpoint: str) -> None:
+    """Evaluate a checkpoint on the test images."""
+    from mnist_paddle.device import set_device
+
+    distributed.start()
+    set_device("cpu", 1)
+    model, _ = load_model(checkpoint)
+    images, labels = make_digits(10_000, seed=3)
+    found = evaluate(model, Split(images, labels), load_loss("cross_entropy", {}))
+    np.savez(folder / f"{name}.{distributed.rank()}.npz", losses=found.losses, confusion=found.confusion, outputs=found.outputs)
+
+
+def main(argv) -> int:
+    """argv: the JSON file and the folder for what comes of it."""
+    work, folder = json.loads(Path(argv[0]).read_text()), Path(argv[1])
+    folder.mkdir(exist_ok=True)
+    # The pictures of many runs take longer than the runs.
+    Run.drawing = lambda *arguments: contextlib.nullcontext()
+    Run.pictures = lambda *arguments: None
+    if work.get("float64"):
+        in_float64()
+    for name, settings in work.get("train", {}).items():
+        train(folder, small(), name, settings)
+    for name, checkpoint in work.get("evaluate", {}).items():
+        look(folder, small(), name, checkpoint)
+    return 0
+
+
+if __name__ == "__main__":
+    runtime.script(main)
