@@ -21,7 +21,7 @@ from .registry import LostContact
 POLL = 0.1  # seconds between two looks
 GRACE = 1.0  # after the first death, for others to leave word of theirs
 PATIENCE = 12.0  # from the request to end until the end by force
-SETTLE = 5.0  # for Paddle's launcher to notice that its ranks are done
+SETTLE = 1.0  # for Paddle's launcher, which looks every other second, to notice that its ranks are done
 # Paddle says at the start which of its own flags it has changed, and C++ what nobody caught; an error is told at the end.
 NOISE = re.compile(r"=+( Modified FLAGS detected =+)?|FLAGS\(name=.*|terminate called after .*|  what\(\): .*|error: .*")
 # Paddle's launcher writes its whole environment, passwords in it and all, beside the logs.
@@ -57,7 +57,7 @@ class Ranks:
         # Paddle's launcher appends; only what is written from now on is of these ranks.
         self.begun = {path: path.stat().st_size for path in logs.glob("workerlog.*")}
         self.read = self.begun.get(logs / "workerlog.0", 0)
-        self.alive, self.order, self.signals = {}, {}, {}
+        self.alive, self.order, self.signals, self.pids = {}, {}, {}, {}
         self.ended_here = set()  # the ranks that went after they had been told to
         self.told = False
         with open(logs / "launch.log", "ab") as log:
@@ -91,10 +91,12 @@ class Ranks:
                 self.kill()  # Paddle's launcher, when it does not see the end
             time.sleep(POLL)
         self.echo()
-        for pattern in ENVIRONMENTS:
+        self.death = self.first_death()
+        status = self.status(asked)
+        for pattern in (*ENVIRONMENTS, "status.*"):
             for path in self.logs.glob(pattern):
                 path.unlink()
-        return self.status(asked)
+        return status
 
     def look(self) -> None:
         """See which ranks there are and which have gone."""
@@ -103,10 +105,10 @@ class Ranks:
         except psutil.NoSuchProcess:
             family = []
         for process in family:
-            if process.pid not in self.alive and process.pid not in self.order:
+            if process.pid not in self.pids.values():
                 rank = _rank_of(process)
                 if rank is not None:
-                    self.alive[process.pid] = (process, rank)
+                    self.alive[process.pid], self.pids[rank] = (process, rank), process.pid
         for pid, (process, rank) in list(self.alive.items()):
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
                 self.signals[rank] = _signal_of(pid)
@@ -118,7 +120,7 @@ class Ranks:
     def said(self, rank: int) -> Optional[int]:
         """The exit status that a rank has left, or None."""
         try:
-            return int((self.logs / f"status.{rank}").read_text())
+            return int((self.logs / f"status.{self.pids[rank]}").read_text())
         except (OSError, ValueError):
             return None
 
@@ -149,7 +151,7 @@ class Ranks:
 
     def status(self, asked: Optional[int]) -> int:
         """The exit status of the training: of the rank that died first, and of the signal when the user gave one."""
-        death = self.first_death()
+        death = self.death
         if death is None:
             # No rank has begun where Paddle's launcher itself failed.
             return 0 if self.order else self.process.returncode or 1

@@ -104,7 +104,7 @@ def script(main) -> NoReturn:
 def tell_launcher(status: int) -> None:
     """Leave the exit status beside this rank's log, where paddle.distributed.launch keeps one: scripts/launch.py reads it."""
     if "PADDLE_LOG_DIR" in os.environ:
-        place = Path(os.environ["PADDLE_LOG_DIR"], f"status.{os.environ['PADDLE_TRAINER_ID']}")
+        place = Path(os.environ["PADDLE_LOG_DIR"], f"status.{os.getpid()}")
         with contextlib.suppress(OSError):  # a full disk is not worth a second error
             place.write_text(str(status))
 

@@ -3,6 +3,7 @@
 python scripts/benchmark.py train     training the course CNN: this toolkit against the same network in plain Paddle
 python scripts/benchmark.py loader    batches of 64: this loader against paddle.io.DataLoader, on one core
 python scripts/benchmark.py save      an epoch of the default recipe: the share of its time that goes into checkpoints
+python scripts/benchmark.py scaling   the course CNN on 1, 2, ... ranks, and what follows for up to 1,024 of them
 """
 
 import argparse
@@ -216,8 +217,11 @@ def saving_shares(repeats: int) -> dict:
 def main(argv) -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=(*RIVALS, "save"))
+    parser.add_argument("kind", choices=(*RIVALS, "save", "scaling"))
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--latency_us", type=float, default=50.0, help="scaling: of the network planned for, microseconds")
+    parser.add_argument("--gbit", type=float, default=10.0, help="scaling: its bandwidth, 10^9 bits a second")
+    parser.add_argument("--draw", metavar="PNG", help="scaling: the picture of it")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     if argv[:1] == ["one"]:
         kind, name = argv[1:]
@@ -226,6 +230,10 @@ def main(argv) -> int:
         print(json.dumps({**RIVALS, "save": SAVING}[kind][name](STEPS.get(kind))))
         return 0
     arguments = parser.parse_args(argv)
+    if arguments.kind == "scaling":
+        import scaling  # the file beside this one
+
+        return scaling.main(arguments)
     found = saving_shares(arguments.repeats) if arguments.kind == "save" else compare(arguments.kind, arguments.repeats)
     print(json.dumps(found) if arguments.json else "\n".join(line(name, row) for name, row in found.items()))
     return 0

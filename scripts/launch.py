@@ -139,7 +139,7 @@ def launch(own, flags: list, config) -> int:
             status = ranks.watch(stop)
             if status == 0:
                 return 0
-            death = ranks.first_death()
+            death = ranks.death
             told = death and death.words and (status == 2 or stop.any)  # by the training itself, and needs no explanation
             reason = death.words if told else f"{death or 'no rank began: ' + ranks.explain()}; logs of all ranks: {logs}"
             runtime.fail(reason, status)

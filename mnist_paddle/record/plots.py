@@ -159,3 +159,30 @@ def _tile_figure(images, captions, title: str = ""):
     if title:
         figure.suptitle(title, fontsize=12)
     return figure
+
+
+def draw_scaling(measured: dict, curves: dict, efficiencies: dict, batch: int, png) -> None:
+    """Images a second over ranks, and efficiency over the batch of a rank.
+
+    `measured`: ranks -> images/s; `curves`: name -> (ranks, images/s); `efficiencies`: name -> (batches, shares of 1).
+    """
+    figure = new_figure(11, 4.4)
+    left, right = figure.subplots(1, 2)
+    for (name, (ranks, rates)), colour in zip(curves.items(), (GREY, TRAIN, VALIDATION)):
+        left.plot(ranks, rates, color=colour, lw=1.5, ls="--" if colour == GREY else "-", label=name)
+    left.plot(list(measured), list(measured.values()), "o", color="black", ms=6, label="measured")
+    left.set(xscale="log", yscale="log", xlabel="ranks")
+    left.set_title(f"Images a second, batches of {batch} a rank", fontsize=11, loc="left")
+    left.set_xticks([1, 4, 16, 64, 256, 1024], ["1", "4", "16", "64", "256", "1,024"])
+    left.minorticks_off()
+    for (name, (batches, shares)), shade in zip(efficiencies.items(), ("#9ECAE1", "#4C78A8", "#1B3A5C")):
+        right.plot(batches, 100 * np.asarray(shares), color=shade, lw=1.6, label=name)
+    right.axhline(80, color=VALIDATION, lw=0.9, ls=":", label="80 %")
+    right.set(xscale="log", ylim=(0, 102), xlabel="images a rank and step")
+    right.yaxis.set_major_formatter(lambda value, place: f"{value:g} %")
+    right.set_title("Efficiency: share of the time that is computing", fontsize=11, loc="left")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=9)
+    figure.savefig(png)

@@ -1,0 +1,212 @@
+"""The part of benchmark.py that measures ranks; run by Paddle's launcher, it is also what a rank measures."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mnist_paddle import runtime
+from mnist_paddle.scaling import Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
+
+BATCH, STEPS = 64, 100
+BATCHES = (8, 16, 32, 64, 128, 256)  # of one rank, to tell what a step costs from what an image costs
+SIZES = [4**power for power in range(1, 12)]  # bytes, up to 4 MB
+PLANNED = [2**power for power in range(11)]  # ranks
+SHOWN = (8, 64, 1024)  # those whose efficiency is drawn
+
+
+def measure_rank() -> dict:
+    """What a rank measures, with the others: seconds of a step and its parts, and of all-reduces by size."""
+    import numpy as np
+    from benchmark import digits
+
+    from mnist_paddle import LOSSES, Config, Loader, distributed
+    from mnist_paddle.data.dataset import Split
+    from mnist_paddle.device import set_device
+    from mnist_paddle.state import build
+    from mnist_paddle.trainer import train_step
+
+    distributed.start()
+    set_device("auto", threads=1)
+    world, rank = distributed.world_size(), distributed.rank()
+    config = Config(model="cnn", optimizer="adam", learning_rate=1e-3, batch_size=BATCH * world)
+    state, single = build(config), build(config)
+    split = Split(*digits(20_000))
+
+    def seconds(state, model, batch_size: int) -> tuple:
+        """Of a step, and of its input, the slowest rank's."""
+        with_input = Loader(split, batch_size * world, rank=rank, world_size=world).batches()
+        steps = STEPS * BATCH // max(batch_size, BATCH)
+        for _ in range(10):
+            train_step(state, model, LOSSES["cross_entropy"], next(with_input), 1e-3)
+        distributed.barrier()
+        begin, waited = time.perf_counter(), 0.0
+        for _ in range(steps):
+            before = time.perf_counter()
+            batch = next(with_input)
+            waited += time.perf_counter() - before
+            train_step(state, model, LOSSES["cross_entropy"], batch, 1e-3)
+        spent = time.perf_counter() - begin
+        with_input.close()
+        return tuple(distributed.largest(np.array([spent, waited])) / steps)
+
+    step, waited = seconds(state, state.way.replicate(state.model), BATCH)
+    alone, _ = seconds(single, single.model, BATCH)  # the same, without an exchange
+    found = {"step": step, "input": waited, "compute": alone - waited, "bytes": 4 * state.parameters}
+    if world == 1:
+        found["batches"] = {size: seconds(single, single.model, size)[0] for size in BATCHES}
+    else:
+        found["exchange"] = {size: exchange(size) for size in [*SIZES, found["bytes"]]}
+    return found
+
+
+def exchange(size: int) -> float:
+    """Seconds of an all-reduce of so many bytes: the median of 50."""
+    import paddle
+    import paddle.distributed as dist
+
+    tensor, times = paddle.zeros([size // 4]), []
+    for _ in range(60):
+        begin = time.perf_counter()
+        dist.all_reduce(tensor)
+        tensor[0].item()  # a GPU only begins it above
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[10:])
+
+
+def measure(ranks: int) -> dict:
+    """The measurement of so many ranks, by Paddle's launcher."""
+    from mnist_paddle.launcher import paddle_command, rank_environment
+
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder, "result.json")
+        # One rank is started like many, so that they differ in nothing else.
+        command = paddle_command(Path(__file__), [str(result)], Path(folder, "logs"), ranks)
+        done = subprocess.run(command, capture_output=True, text=True, env=rank_environment(threads=1))
+        if done.returncode or not result.exists():
+            raise SystemExit(f"error: the benchmark on {ranks} ranks failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return json.loads(result.read_text())
+
+
+def median(runs: list) -> dict:
+    """The median of every number of several measurements."""
+    first = runs[0]
+    return {key: median([run[key] for run in runs]) for key in first} if isinstance(first, dict) else statistics.median(runs)
+
+
+def report(found: dict, planned: Network) -> dict:
+    """Everything that follows from the measurements."""
+    one, most = found[1], max(found)
+    compute = fit_compute([int(size) for size in one["batches"]], list(one["batches"].values()))
+    sizes = found[most].get("exchange", {})
+    here = fit_network(most, [int(size) for size in sizes], list(sizes.values())) if sizes else None
+    size = one["bytes"]
+    return {
+        "batch": BATCH,
+        "gradient_bytes": size,
+        "ranks": {
+            ranks: {
+                "images_per_second": round(ranks * BATCH / run["step"]),
+                "times_one": round(ranks * one["step"] / run["step"], 3),
+                "step_ms": {
+                    "compute": round(1e3 * run["compute"], 3),
+                    "communication": round(1e3 * max(run["step"] - run["compute"] - run["input"], 0.0), 3),
+                    "input": round(1e3 * run["input"], 3),
+                },
+                "exchange_alone_ms": round(1e3 * run["exchange"][str(size)], 3) if ranks > 1 else 0.0,
+            }
+            for ranks, run in found.items()
+        },
+        "compute": {"step_ms": 1e3 * compute.step, "image_ms": 1e3 * compute.image},
+        "here": {"latency_us": 1e6 * here.latency, "gbit": 8e-9 * here.bandwidth} if here else None,
+        "planned": {
+            "latency_us": 1e6 * planned.latency,
+            "gbit": 8e-9 * planned.bandwidth,
+            "ranks": {
+                ranks: {
+                    "images_per_second": round(float(throughput(compute, planned, size, ranks, BATCH))),
+                    "efficiency": round(float(efficiency(compute, planned, size, ranks, BATCH)), 4),
+                    "smallest_batch": int(smallest_batch(compute, planned, size, ranks)),
+                }
+                for ranks in PLANNED
+            },
+        },
+    }
+
+
+def show(report: dict) -> str:
+    """The same for a reader."""
+    lines = [f"measured: course CNN, Adam, batches of {BATCH} a rank, one thread a rank, medians"]
+    lines.append("ranks   images/s   x one   compute   communication   input   all-reduce alone")
+    for ranks, row in report["ranks"].items():
+        parts = row["step_ms"]
+        times = [parts["compute"], parts["communication"], parts["input"], row["exchange_alone_ms"]]
+        columns = "".join(f"{value:{width}.2f} ms" for value, width in zip(times, (7, 13, 5, 16)))
+        lines.append(f"{ranks:5}{row['images_per_second']:11,}{row['times_one']:8.2f}{columns}")
+    compute, here, plan = report["compute"], report["here"], report["planned"]
+    lines.append(f"\nfitted: a step costs {compute['step_ms']:.2f} ms and {compute['image_ms']:.4f} ms an image on one rank")
+    if here:
+        lines.append(
+            f"        a message between these ranks costs {here['latency_us']:.0f} us, then runs at {here['gbit']:.1f} Gbit/s"
+        )
+    lines.append(
+        f"\npredicted by the ring model for {plan['latency_us']:g} us and {plan['gbit']:g} Gbit/s, "
+        f"gradients of {report['gradient_bytes']:,} bytes\n"
+        f"ranks     images/s   efficiency at {BATCH} a rank   batch a rank under which it falls below 80 %   the same in all"
+    )
+    for ranks, row in plan["ranks"].items():
+        batch = row["smallest_batch"]
+        lines.append(f"{ranks:5}{row['images_per_second']:13,}{100 * row['efficiency']:22.1f} %{batch:40,}{batch * ranks:28,}")
+    return "\n".join(lines)
+
+
+def draw(report: dict, png) -> None:
+    """Measured points, the prediction for the planned network, and efficiency over the batch."""
+    import numpy as np
+
+    from mnist_paddle.record.plots import draw_scaling
+    from mnist_paddle.scaling import Compute
+
+    compute = Compute(report["compute"]["step_ms"] / 1e3, report["compute"]["image_ms"] / 1e3)
+    plan, size = report["planned"], report["gradient_bytes"]
+    networks = {f"{plan['latency_us']:g} µs, {plan['gbit']:g} Gbit/s": network(plan)}
+    if report["here"]:
+        networks["as between these ranks"] = network(report["here"])
+    ranks = np.array(PLANNED)
+    curves = {"ideal": (ranks, ranks * float(throughput(compute, network(plan), size, 1, BATCH)))}
+    curves |= {name: (ranks, throughput(compute, net, size, ranks, BATCH)) for name, net in networks.items()}
+    batches = np.unique(np.geomspace(1, 4096, 200).astype(int))
+    shares = {f"{n:,} ranks": (batches, efficiency(compute, network(plan), size, n, batches)) for n in SHOWN}
+    measured = {int(n): row["images_per_second"] for n, row in report["ranks"].items()}
+    draw_scaling(measured, curves, shares, BATCH, png)
+
+
+def network(figures: dict) -> Network:
+    """The network of a report."""
+    return Network(figures["latency_us"] / 1e6, figures["gbit"] * 1e9 / 8)
+
+
+def main(arguments) -> int:
+    """Measure 1..N ranks in turns, report; the exit status."""
+    counts = range(1, runtime.usable_cores() + 1)
+    runs = {ranks: [] for ranks in counts}
+    for _ in range(arguments.repeats):
+        for ranks in counts:
+            runs[ranks].append(measure(ranks))
+    planned = Network(arguments.latency_us / 1e6, arguments.gbit * 1e9 / 8)
+    found = report({ranks: median(measured) for ranks, measured in runs.items()}, planned)
+    print(json.dumps(found) if arguments.json else show(found))
+    if arguments.draw:
+        draw(found, arguments.draw)
+    return 0
+
+
+if __name__ == "__main__":
+    measured = measure_rank()
+    from mnist_paddle import distributed
+
+    if distributed.is_main():
+        Path(sys.argv[1]).write_text(json.dumps(measured))
