@@ -8,7 +8,6 @@ from paddle.framework import core
 
 from . import distributed
 from .registry import UsageError
-from .runtime import usable_cores
 from .version import __version__
 
 MOST_THREADS = 4  # beyond a few, matrix products as small as these gain nothing
@@ -27,7 +26,7 @@ def set_device(wanted: str, threads: int = 0) -> str:
         return "gpu"
     paddle.set_device("cpu")
     # Paddle starts with one thread; ranks share the cores.
-    core.set_num_threads(threads or max(1, min(MOST_THREADS, usable_cores() // distributed.local_size())))
+    core.set_num_threads(threads or max(1, min(MOST_THREADS, len(distributed.cores()))))
     return "cpu"
 
 

@@ -4,11 +4,13 @@
 On a single process everything here is the identity and paddle's communication is never set up.
 """
 
+import functools
 import os
 
 import numpy as np
 
 from .contact import contact
+from .runtime import usable_cores
 
 
 def rank() -> int:
@@ -26,6 +28,16 @@ def local_size() -> int:
     return int(os.environ.get("PADDLE_LOCAL_SIZE", world_size()))
 
 
+@functools.cache
+def cores() -> frozenset:
+    """The processor cores that are this rank's own: an equal share of those that this machine's ranks may use."""
+    if not hasattr(os, "sched_getaffinity"):
+        return frozenset(range(max(1, usable_cores() // local_size())))
+    usable = sorted(os.sched_getaffinity(0))
+    each, number = len(usable) // local_size(), int(os.environ.get("PADDLE_LOCAL_RANK", rank()))
+    return frozenset(usable[each * number : each * (number + 1)] or usable)
+
+
 def is_main() -> bool:
     """Whether this process writes the files and talks to the terminal."""
     return rank() == 0
@@ -41,9 +53,33 @@ def start() -> None:
     if world_size() > 1:
         import paddle.distributed as dist
 
+        if hasattr(os, "sched_setaffinity"):
+            # A rank that waits sleeps, and may be woken on the other's core: both then share it for a while, and every step has
+            # to wait for the slower one (two ranks of the course CNN on two cores: 27.8 -> 25.3 ms a step).
+            os.sched_setaffinity(0, cores())
         if not dist.is_initialized():
+            before = _threads()
             with contact.waiting("the beginning", least=60):  # machines need not start in the same second
                 dist.init_parallel_env()
+                dist.barrier()
+            if os.environ.get("PADDLE_DISTRI_BACKEND") == "gloo":
+                _step_back(_threads() - before)
+
+
+def _threads() -> set:
+    """The threads of this process, where the system (Linux) lists them."""
+    return set(map(int, os.listdir("/proc/self/task"))) if os.path.isdir("/proc/self/task") else set()
+
+
+def _step_back(threads: set) -> None:
+    """Let gloo's threads take a core only when the main thread leaves it.
+
+    While the main thread holds a lock that gloo's wants, that one asks for it again and again. Both on one core, the main
+    thread then waits for the scheduler's next tick (an all-reduce every 15 ms: 1.9 -> 0.7 ms, nine in ten 4.8 -> 0.4 ms).
+    """
+    for thread in threads:
+        os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, thread, 5)
 
 
 def total(values: np.ndarray) -> np.ndarray:

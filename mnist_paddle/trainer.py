@@ -108,7 +108,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     default_signals()
     if distributed.world_size() > 1:
         contact.guard(config.stall_seconds)
-    distributed.start()
+    distributed.start()  # distributed, 1 of 3: the ranks meet
     device = set_device(config.device, config.threads)
     say = say_on_main(say)
     state = None
@@ -180,7 +180,7 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
     run.write_settings()
     if state.step == 0:
         run.curves.images(0, "train/first_batch", *loader.samples(24))
-    model = state.way.replicate(state.model)
+    model = state.way.replicate(state.model)  # distributed, 3 of 3: paddle.DataParallel, which averages their gradients
     model.train()
     watch = Watch(config, course, state, dataset, loss_function, run, clock)
     if not config.dry_run and config.output_dir:
@@ -222,16 +222,9 @@ def interrupted(run: Run, config: Config, state: State, signal: int) -> Interrup
 
 def make_loader(config: Config, way: Replicas, split) -> Loader:
     """This rank's share of the training batches."""
-    return Loader(
-        split,
-        config.batch_size,
-        reader=config.reader,
-        seed=config.seed,
-        augment=config.augment,
-        rank=way.rank,
-        world_size=way.world_size,
-        limit=config.overfit_batches,
-    )
+    share = {"rank": way.rank, "world_size": way.world_size}  # distributed, 2 of 3: each takes its part of every batch
+    plan = {"seed": config.seed, "augment": config.augment, "limit": config.overfit_batches, **share}
+    return Loader(split, config.batch_size, reader=config.reader, **plan)
 
 
 class Watch:

@@ -221,6 +221,7 @@ def main(argv) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--latency_us", type=float, default=50.0, help="scaling: of the network planned for, microseconds")
     parser.add_argument("--gbit", type=float, default=10.0, help="scaling: its bandwidth, 10^9 bits a second")
+    parser.add_argument("--parts", type=int, default=1, help="scaling: pieces of a batch, as with --accumulate_steps")
     parser.add_argument("--draw", metavar="PNG", help="scaling: the picture of it")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     if argv[:1] == ["one"]:

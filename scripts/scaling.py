@@ -18,8 +18,11 @@ PLANNED = [2**power for power in range(11)]  # ranks
 SHOWN = (8, 64, 1024)  # those whose efficiency is drawn
 
 
-def measure_rank() -> dict:
-    """What a rank measures, with the others: seconds of a step and its parts, and of all-reduces by size."""
+def measure_rank(parts: int) -> dict:
+    """What a rank measures, with the others: seconds of a step and its parts, and of all-reduces by size.
+
+    `parts`: every batch goes through the network in so many pieces, as with --accumulate_steps.
+    """
     import numpy as np
     from benchmark import digits
 
@@ -41,14 +44,14 @@ def measure_rank() -> dict:
         with_input = Loader(split, batch_size * world, rank=rank, world_size=world).batches()
         steps = STEPS * BATCH // max(batch_size, BATCH)
         for _ in range(10):
-            train_step(state, model, LOSSES["cross_entropy"], next(with_input), 1e-3)
+            train_step(state, model, LOSSES["cross_entropy"], next(with_input), 1e-3, parts)
         distributed.barrier()
         begin, waited = time.perf_counter(), 0.0
         for _ in range(steps):
             before = time.perf_counter()
             batch = next(with_input)
             waited += time.perf_counter() - before
-            train_step(state, model, LOSSES["cross_entropy"], batch, 1e-3)
+            train_step(state, model, LOSSES["cross_entropy"], batch, 1e-3, parts)
         spent = time.perf_counter() - begin
         with_input.close()
         return tuple(distributed.largest(np.array([spent, waited])) / steps)
@@ -77,14 +80,14 @@ def exchange(size: int) -> float:
     return statistics.median(times[10:])
 
 
-def measure(ranks: int) -> dict:
+def measure(ranks: int, parts: int) -> dict:
     """The measurement of so many ranks, by Paddle's launcher."""
     from mnist_paddle.launcher import paddle_command, rank_environment
 
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
         # One rank is started like many, so that they differ in nothing else.
-        command = paddle_command(Path(__file__), [str(result)], Path(folder, "logs"), ranks)
+        command = paddle_command(Path(__file__), [str(result), str(parts)], Path(folder, "logs"), ranks)
         done = subprocess.run(command, capture_output=True, text=True, env=rank_environment(threads=1))
         if done.returncode or not result.exists():
             raise SystemExit(f"error: the benchmark on {ranks} ranks failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -97,7 +100,7 @@ def median(runs: list) -> dict:
     return {key: median([run[key] for run in runs]) for key in first} if isinstance(first, dict) else statistics.median(runs)
 
 
-def report(found: dict, planned: Network) -> dict:
+def report(found: dict, planned: Network, parts: int) -> dict:
     """Everything that follows from the measurements."""
     one, most = found[1], max(found)
     compute = fit_compute([int(size) for size in one["batches"]], list(one["batches"].values()))
@@ -106,6 +109,7 @@ def report(found: dict, planned: Network) -> dict:
     size = one["bytes"]
     return {
         "batch": BATCH,
+        "parts": parts,
         "gradient_bytes": size,
         "ranks": {
             ranks: {
@@ -139,7 +143,7 @@ def report(found: dict, planned: Network) -> dict:
 
 def show(report: dict) -> str:
     """The same for a reader."""
-    lines = [f"measured: course CNN, Adam, batches of {BATCH} a rank, one thread a rank, medians"]
+    lines = [f"measured: course CNN, Adam, batches of {BATCH} a rank (pieces: {report["parts"]}), one thread a rank, medians"]
     lines.append("ranks   images/s   x one   compute   communication   input   all-reduce alone")
     for ranks, row in report["ranks"].items():
         parts = row["step_ms"]
@@ -195,9 +199,9 @@ def main(arguments) -> int:
     runs = {ranks: [] for ranks in counts}
     for _ in range(arguments.repeats):
         for ranks in counts:
-            runs[ranks].append(measure(ranks))
+            runs[ranks].append(measure(ranks, arguments.parts))
     planned = Network(arguments.latency_us / 1e6, arguments.gbit * 1e9 / 8)
-    found = report({ranks: median(measured) for ranks, measured in runs.items()}, planned)
+    found = report({ranks: median(measured) for ranks, measured in runs.items()}, planned, arguments.parts)
     print(json.dumps(found) if arguments.json else show(found))
     if arguments.draw:
         draw(found, arguments.draw)
@@ -205,7 +209,7 @@ def main(arguments) -> int:
 
 
 if __name__ == "__main__":
-    measured = measure_rank()
+    measured = measure_rank(int(sys.argv[2]))
     from mnist_paddle import distributed
 
     if distributed.is_main():

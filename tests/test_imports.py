@@ -18,7 +18,8 @@ FLOORS = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Inside floor 0, what is below what.
-GROUND = {("runtime", "registry"), ("contact", "registry"), ("contact", "runtime"), ("distributed", "contact")}
+GROUND = {("runtime", "registry"), ("contact", "registry"), ("contact", "runtime")}
+GROUND |= {("distributed", "contact"), ("distributed", "runtime")}
 
 
 def imported(path: Path):
@@ -78,3 +79,10 @@ def test_nothing_reads_a_pickle_but_the_vetted_reader():
         assert "paddle.load(" not in text, path
         assert "allow_pickle=True" not in text, path
         assert path.stem == "containers" or "import pickle" not in text, path
+
+
+def test_the_three_lines_in_readme_are_those_of_the_trainer():
+    readme, trainer = ((PACKAGE.parent / name).read_text(encoding="utf-8") for name in ("README.md", "mnist_paddle/trainer.py"))
+    lines = [line.strip() for line in trainer.splitlines() if "# distributed, " in line]
+    assert sorted(line.split("# distributed, ")[1][:6] for line in lines) == ["1 of 3", "2 of 3", "3 of 3"]
+    assert all(line in readme for line in lines)
