@@ -100,8 +100,11 @@ def median(runs: list) -> dict:
     return {key: median([run[key] for run in runs]) for key in first} if isinstance(first, dict) else statistics.median(runs)
 
 
-def report(found: dict, planned: Network, parts: int) -> dict:
-    """Everything that follows from the measurements."""
+def report(runs: dict, planned: Network, parts: int) -> dict:
+    """Everything that follows from the measurements: ranks -> as many of them as there were rounds."""
+    found = {ranks: median(measured) for ranks, measured in runs.items()}
+    # Machines are faster in one minute than in the next, so ranks are compared within a round.
+    gains = {ranks: [ranks * one["step"] / run["step"] for one, run in zip(runs[1], runs[ranks])] for ranks in runs}
     one, most = found[1], max(found)
     compute = fit_compute([int(size) for size in one["batches"]], list(one["batches"].values()))
     sizes = found[most].get("exchange", {})
@@ -114,7 +117,8 @@ def report(found: dict, planned: Network, parts: int) -> dict:
         "ranks": {
             ranks: {
                 "images_per_second": round(ranks * BATCH / run["step"]),
-                "times_one": round(ranks * one["step"] / run["step"], 3),
+                "times_one": round(statistics.median(gains[ranks]), 3),
+                "rounds": [round(gain, 3) for gain in gains[ranks]],
                 "step_ms": {
                     "compute": round(1e3 * run["compute"], 3),
                     "communication": round(1e3 * max(run["step"] - run["compute"] - run["input"], 0.0), 3),
@@ -143,13 +147,16 @@ def report(found: dict, planned: Network, parts: int) -> dict:
 
 def show(report: dict) -> str:
     """The same for a reader."""
-    lines = [f"measured: course CNN, Adam, batches of {BATCH} a rank (pieces: {report["parts"]}), one thread a rank, medians"]
+    pieces = f" in {report['parts']} pieces" if report["parts"] > 1 else ""
+    lines = [f"measured: course CNN, Adam, batches of {BATCH} a rank{pieces}, one thread a rank, medians"]
     lines.append("ranks   images/s   x one   compute   communication   input   all-reduce alone")
     for ranks, row in report["ranks"].items():
         parts = row["step_ms"]
         times = [parts["compute"], parts["communication"], parts["input"], row["exchange_alone_ms"]]
         columns = "".join(f"{value:{width}.2f} ms" for value, width in zip(times, (7, 13, 5, 16)))
         lines.append(f"{ranks:5}{row['images_per_second']:11,}{row['times_one']:8.2f}{columns}")
+        if ranks > 1:
+            lines.append(f"{'':16}({min(row['rounds']):.2f} to {max(row['rounds']):.2f} in {len(row['rounds'])} rounds)")
     compute, here, plan = report["compute"], report["here"], report["planned"]
     lines.append(f"\nfitted: a step costs {compute['step_ms']:.2f} ms and {compute['image_ms']:.4f} ms an image on one rank")
     if here:
@@ -201,7 +208,7 @@ def main(arguments) -> int:
         for ranks in counts:
             runs[ranks].append(measure(ranks, arguments.parts))
     planned = Network(arguments.latency_us / 1e6, arguments.gbit * 1e9 / 8)
-    found = report({ranks: median(measured) for ranks, measured in runs.items()}, planned, arguments.parts)
+    found = report(runs, planned, arguments.parts)
     print(json.dumps(found) if arguments.json else show(found))
     if arguments.draw:
         draw(found, arguments.draw)
