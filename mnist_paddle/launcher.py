@@ -4,6 +4,8 @@ Paddle's launcher gives every rank its number and its log. What it leaves open i
 end for those that wait inside C++ for the dead, the exit status of the training.
 """
 
+import ctypes
+import math
 import os
 import re
 import signal
@@ -20,8 +22,10 @@ from .registry import LostContact
 
 POLL = 0.1  # seconds between two looks
 GRACE = 1.0  # after the first death, for others to leave word of theirs
-PATIENCE = 12.0  # from the request to end until the end by force
+PATIENCE = 12.0  # from the request to end until the end by force, where a rank is dead
+LONG_PATIENCE = 120.0  # where the user wants the end: a validation and a slow disk may lie before it
 SETTLE = 1.0  # for Paddle's launcher, which looks every other second, to notice that its ranks are done
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 # Paddle says at the start which of its own flags it has changed, and C++ what nobody caught; an error is told at the end.
 NOISE = re.compile(r"=+( Modified FLAGS detected =+)?|FLAGS\(name=.*|terminate called after .*|  what\(\): .*|error: .*")
 # Paddle's launcher writes its whole environment, passwords in it and all, beside the logs.
@@ -48,9 +52,9 @@ class Death:
 class Ranks:
     """The ranks of one training on this machine, while they live."""
 
-    def __init__(self, command: list, logs: Path, environment: dict, show):
-        """`command`: of Paddle's launcher; `show(rank, line)` receives the lines of this machine's first rank."""
-        self.logs, self.show = logs, show
+    def __init__(self, command: list, count: int, logs: Path, environment: dict, show):
+        """`command`: of Paddle's launcher, for `count` ranks; `show(line)` receives the lines of the first of them."""
+        self.count, self.logs, self.show = count, logs, show
         logs.mkdir(parents=True, exist_ok=True)
         for old in logs.glob("status.*"):
             old.unlink()
@@ -63,29 +67,34 @@ class Ranks:
         with open(logs / "launch.log", "ab") as log:
             # In a session of its own: Ctrl-C reaches this process, which passes it on to the ranks, and not everybody at once.
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     def watch(self, stop) -> int:
         """Until all have ended; the exit status of the training. `stop.take()` gives a signal of the user's once, or None."""
-        deadline, asked = None, None
+        asked, died = None, None
+        deadline = math.inf
         while True:
             self.look()
             self.echo()
             if self.process.poll() is not None and not self.alive:
                 break
-            number = stop.take()
-            if number:
-                asked = number
+            if number := stop.take():
+                asked, deadline = number, time.monotonic() + (LONG_PATIENCE if asked is None else PATIENCE)
                 self.tell(number)
-            dead = self.dead()
-            if (dead or asked) and deadline is None:
-                # Asked to stop, ranks finish their step and save; where one is dead, there is nothing to wait for.
-                deadline = time.monotonic() + (GRACE if dead else PATIENCE)
-            elif dead and asked is None and time.monotonic() > deadline:
-                asked, deadline = signal.SIGTERM, time.monotonic() + PATIENCE
-                self.tell(asked)
-            elif asked and time.monotonic() > deadline:
+            if died is None and self.dead(apart_from=asked):
+                died = time.monotonic()
+                deadline = min(deadline, died + GRACE + PATIENCE)
+            # The others have nothing to wait for; those who are not inside C++ can still say what they have seen.
+            if died and not self.told and time.monotonic() > died + GRACE:
+                self.tell(signal.SIGTERM)
+            if time.monotonic() > deadline:
                 self.kill()
             if self.order and not self.alive and time.monotonic() - max(self.order.values()) > SETTLE:
                 self.kill()  # Paddle's launcher, when it does not see the end
@@ -100,22 +109,25 @@ class Ranks:
 
     def look(self) -> None:
         """See which ranks there are and which have gone."""
-        try:
-            family = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            family = []
-        for process in family:
+        for process in self.family() if len(self.pids) < self.count else []:
             if process.pid not in self.pids.values():
                 rank = _rank_of(process)
                 if rank is not None:
                     self.alive[process.pid], self.pids[rank] = (process, rank), process.pid
         for pid, (process, rank) in list(self.alive.items()):
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            if not _lives(process):
                 self.signals[rank] = _signal_of(pid)
                 self.order[rank] = time.monotonic()
                 if self.told:
                     self.ended_here.add(rank)
                 del self.alive[pid]
+
+    def family(self) -> list:
+        """Every process below Paddle's launcher."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def said(self, rank: int) -> Optional[int]:
         """The exit status that a rank has left, or None."""
@@ -124,15 +136,18 @@ class Ranks:
         except (OSError, ValueError):
             return None
 
-    def dead(self) -> list[int]:
-        """The ranks that have ended otherwise than well, in the order in which they did."""
-        return [rank for rank in sorted(self.order, key=self.order.get) if self.said(rank) != 0]
+    def dead(self, apart_from=None) -> list[int]:
+        """The ranks that have ended neither well nor by the signal `apart_from`, as they were asked to, in their order."""
+        well = {0} if apart_from is None else {0, 128 + apart_from}
+        return [rank for rank in sorted(self.order, key=self.order.get) if self.said(rank) not in well]
 
     def first_death(self) -> Optional[Death]:
         """The first of them; those that only lost contact come behind those that they lost."""
         dead = self.dead()
         dead = [rank for rank in dead if rank not in self.ended_here] or dead
         causes = [rank for rank in dead if self.said(rank) != LostContact.status] or dead
+        # A stop or wrong usage is the same on all ranks, and the lowest has the most to say of it.
+        causes.sort(key=lambda rank: rank if self.said(rank) in (2, 130, 143) else 0)
         return Death(causes[0], self.said(causes[0]), self.signals.get(causes[0]), self.words(causes[0])) if causes else None
 
     def words(self, rank: int) -> str:
@@ -190,6 +205,12 @@ class Ranks:
         return lines[-1] if lines else ""
 
 
+def _end_with_parent() -> None:
+    """In the child, before it begins: ask for SIGTERM when the parent dies. Paddle's launcher passes it on to the ranks."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _rank_of(process) -> Optional[int]:
     """The rank that Paddle's launcher has given a process; None for other children."""
     try:
@@ -205,6 +226,13 @@ def _is_first_generation(process) -> bool:
     try:
         return "PADDLE_LOG_DIR" not in process.parent().environ()
     except (psutil.Error, OSError, AttributeError):
+        return False
+
+
+def _lives(process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 

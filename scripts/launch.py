@@ -135,7 +135,9 @@ def launch(own, flags: list, config) -> int:
     try:
         for attempt in range(own.max_restarts + 1):
             command = paddle_command(TRAIN, flags, logs, nproc, devices, own.nnodes, own.node_rank, own.master)
-            ranks = Ranks(command, logs, rank_environment(threads), lambda line: print(f"rank 0 | {line}") if first else None)
+            ranks = Ranks(
+                command, nproc, logs, rank_environment(threads), lambda line: print(f"rank 0 | {line}") if first else None
+            )
             status = ranks.watch(stop)
             if status == 0:
                 return 0

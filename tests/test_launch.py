@@ -178,6 +178,17 @@ def test_a_signal_to_the_launcher_stops_and_saves(launch, tmp_path, number):
 
 
 @pytest.mark.ranks
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child of its parent's death")
+def test_when_the_launcher_is_killed_the_ranks_save_and_stop(launch, tmp_path):
+    process = launch("--nproc", "2", *LONG)
+    ranks = ranks_of(process, 2, tmp_path / "run")
+    process.kill()
+    _, alive = psutil.wait_procs(ranks.values(), timeout=30)
+    assert not alive
+    assert "stopped by signal 15" in (tmp_path / "run" / "logs" / "workerlog.0").read_text()
+
+
+@pytest.mark.ranks
 def test_a_restarted_run_is_the_one_that_was_never_killed(launch, tmp_path):
     flags = ["--nproc", "2", "--epochs", "60", "--checkpoint_every", "7", "--model_args", "dropout=0.2"]
     process = launch(*flags, "--max_restarts", "2")
