@@ -36,6 +36,6 @@ setup(
         "cpu": ["paddlepaddle>=2.6.2", "setuptools"],
         "gpu": ["paddlepaddle-gpu>=2.6.2", "setuptools"],
         "export": ["paddle2onnx>=1.3.1", "onnxruntime>=1.17"],
-        "test": ["pytest>=7.4", "pytest-timeout>=2.2", "hypothesis>=6.80", "ruff>=0.6"],
+        "test": ["pytest>=7.4", "pytest-timeout>=2.2", "hypothesis>=6.80", "ruff>=0.6", "pytest-xdist>=3.3"],
     },
 )

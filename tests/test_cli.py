@@ -125,7 +125,7 @@ class Trap:
 
 
 def test_resume_verified_by_command(run_script, data, tmp_path):
-    flags = ["--model", "fc", "--model_args", "dropout=0.2", "--epochs", "60", "--dataset", "custom", "--data_dir", data]
+    flags = ["--model", "fc", "--model_args", "dropout=0.2", "--epochs", "30", "--dataset", "custom", "--data_dir", data]
     done = run_script(
         "verify_resume", "--stops", "3", "--kinds", "term,kill,minutes", "--folder", "kept", "--draw", "resume.png", *flags
     )

@@ -190,7 +190,7 @@ def test_when_the_launcher_is_killed_the_ranks_save_and_stop(launch, tmp_path):
 
 @pytest.mark.ranks
 def test_a_restarted_run_is_the_one_that_was_never_killed(launch, tmp_path):
-    flags = ["--nproc", "2", "--epochs", "60", "--checkpoint_every", "7", "--model_args", "dropout=0.2"]
+    flags = ["--nproc", "2", "--epochs", "40", "--checkpoint_every", "23", "--model_args", "dropout=0.2"]
     process = launch(*flags, "--max_restarts", "2")
     ranks_of(process, 2, tmp_path / "run")[1].kill()
     status, stdout, stderr = finished(process)
