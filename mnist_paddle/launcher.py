@@ -26,8 +26,12 @@ PATIENCE = 12.0  # from the request to end until the end by force, where a rank 
 LONG_PATIENCE = 120.0  # where the user wants the end: a validation and a slow disk may lie before it
 SETTLE = 1.0  # for Paddle's launcher, which looks every other second, to notice that its ranks are done
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
-# Paddle says at the start which of its own flags it has changed, and C++ what nobody caught; an error is told at the end.
-NOISE = re.compile(r"=+( Modified FLAGS detected =+)?|FLAGS\(name=.*|terminate called after .*|  what\(\): .*|error: .*")
+# Paddle says at the start which of its own flags it has changed and that threads can be too many, C++ what nobody caught; an
+# error is told at the end.
+NOISE = re.compile(
+    r"=+( Modified FLAGS detected =+)?|FLAGS\(name=.*|WARNING: OMP_NUM_THREADS .*|PLEASE USE OMP_NUM_THREADS WISELY\."
+    r"|terminate called after .*|  what\(\): .*|error: .*"
+)
 # Paddle's launcher writes its whole environment, passwords in it and all, beside the logs.
 ENVIRONMENTS = ("envlog.*", "backup_env.*", "default.*.log")
 

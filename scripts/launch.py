@@ -131,7 +131,7 @@ def launch(own, flags: list, config) -> int:
         flags = [*flags, "--output_dir", str(folder)]
     where = f" of {own.nnodes * nproc} on {own.nnodes} machines" if own.nnodes > 1 else ""
     share = f"GPUs {devices}" if devices else f"threads of each: {threads}"
-    print(f"{nproc} ranks{where}; {share}; logs of all: {logs}")
+    print(f"{nproc} rank{'s' * (nproc != 1)}{where}; {share}; logs of all: {logs}")
     try:
         for attempt in range(own.max_restarts + 1):
             command = paddle_command(TRAIN, flags, logs, nproc, devices, own.nnodes, own.node_rank, own.master)

@@ -32,7 +32,7 @@ class Halves(Replicas):
         super().__init__()
         if self.world_size != 2:
             raise UsageError(
-                f"--parallel model cuts the network in two and has {self.world_size} ranks; start it with "
+                f"--parallel model cuts the network in two; ranks: {self.world_size}. Start it with "
                 "scripts/launch.py --nproc 2, or go on with --parallel data"
             )
         self.side, self.counts = self.rank, self.rank == SECOND

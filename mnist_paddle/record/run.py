@@ -193,11 +193,12 @@ def last_words(report: dict, folder, dry_run: bool, complete: bool) -> str:
     chosen = f"step {report['best_step']:,}"
     if report["validation_accuracy"] is not None:
         chosen += f", best of {report['evaluations']} on validation with {report['validation_accuracy']:.2f} %"
+    epochs = f"{report['epochs']:g} epoch{'s' * (report['epochs'] != 1)}"
     speed = f"{report['images_per_second']:,.0f} images/s on {report['device']}"
     more = command("train.py", f"--init_from {place}") if complete else resume_command(folder)
     return f"""
 test accuracy  {report["test_accuracy"]:.2f} %, loss {report["test_loss"]:.4f} (weights of {chosen})
-training       {report["epochs"]:g} epochs, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {speed}
+training       {epochs}, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {speed}
 run folder     {folder}
 
 next
