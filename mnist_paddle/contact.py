@@ -1,7 +1,8 @@
 """When the other ranks do not answer: an end with one clear line, instead of a wait for ever or a C++ trace.
 
-A peer that dies is noticed at once: its connection breaks, and gloo or NCCL raise. A peer that hangs, or a cut cable, says
-nothing; so a thread looks at how long this rank has been waiting.
+A peer that dies is noticed at once by gloo: its connection breaks. A peer that hangs, a cut cable, and most of what happens to
+NCCL say nothing; so a thread looks at how long this rank has been waiting. On a GPU that is in `.numpy()`, for the exchange
+itself is only begun by the call; whoever copies what others had a part in does it inside `contact.waiting`.
 """
 
 import ctypes

@@ -4,6 +4,7 @@
 On a single process everything here is the identity and paddle's communication is never set up.
 """
 
+import contextlib
 import functools
 import os
 
@@ -48,15 +49,20 @@ def local_device() -> int:
     return int(os.environ.get("FLAGS_selected_gpus", "0").split(",")[0])  # noqa: SIM112  the launcher's own name
 
 
-def start() -> None:
-    """Connect the processes that the launcher started (NCCL on GPUs, gloo on CPUs)."""
+def start(device: str = "auto") -> None:
+    """Connect the processes that the launcher started (NCCL on GPUs, gloo on CPUs, which `device` may ask for)."""
     if world_size() > 1:
+        import paddle
         import paddle.distributed as dist
 
+        if device == "cpu" or not paddle.is_compiled_with_cuda():
+            # The launcher goes by CUDA_VISIBLE_DEVICES, which may be set where no GPU is, or none is wanted.
+            os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
         if hasattr(os, "sched_setaffinity"):
             # A rank that waits sleeps, and may be woken on the other's core: both then share it for a while, and every step has
             # to wait for the slower one (two ranks of the course CNN on two cores: 27.8 -> 25.3 ms a step).
-            os.sched_setaffinity(0, cores())
+            with contextlib.suppress(OSError):  # where the system does not allow it, ranks train the same, a little slower
+                os.sched_setaffinity(0, cores())
         if not dist.is_initialized():
             before = _threads()
             with contact.waiting("the beginning", least=60):  # machines need not start in the same second
@@ -78,8 +84,9 @@ def _step_back(threads: set) -> None:
     thread then waits for the scheduler's next tick (an all-reduce every 15 ms: 1.9 -> 0.7 ms, nine in ten 4.8 -> 0.4 ms).
     """
     for thread in threads:
-        os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
-        os.setpriority(os.PRIO_PROCESS, thread, 5)
+        with contextlib.suppress(OSError):  # it may be gone, or the system may not allow it
+            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+            os.setpriority(os.PRIO_PROCESS, thread, max(5, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def total(values: np.ndarray) -> np.ndarray:
@@ -92,7 +99,7 @@ def total(values: np.ndarray) -> np.ndarray:
     tensor = paddle.to_tensor(values)
     with contact.waiting("a sum"):
         dist.all_reduce(tensor)
-    return tensor.numpy()
+        return tensor.numpy()  # a GPU has only begun it above
 
 
 def largest(values: np.ndarray) -> np.ndarray:
@@ -105,7 +112,7 @@ def largest(values: np.ndarray) -> np.ndarray:
     tensor = paddle.to_tensor(values)
     with contact.waiting("a question"):
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
-    return tensor.numpy()
+        return tensor.numpy()
 
 
 def gather(value) -> list:

@@ -9,6 +9,8 @@ from pathlib import Path
 class UsageError(Exception):
     """Something the user can mend: one line that says what is wrong, where, and what to do. Scripts exit with 2."""
 
+    status = 2
+
 
 class RunError(Exception):
     """A run that cannot go on (the loss is not finite, the disk is full): one line, exit status 1."""

@@ -3,6 +3,7 @@
 Importing `mnist_paddle` calls `prepare()`; nothing here imports paddle.
 """
 
+import argparse
 import contextlib
 import ctypes
 import gzip  # noqa: F401  Paddle 2.6 crashes when zlib is first loaded after it, so zlib is loaded here.
@@ -15,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import NoReturn
 
-from .registry import UsageError
+from .registry import RunError, UsageError
 
 INSTALL = "pip install paddlepaddle (CPU) or pip install paddlepaddle-gpu (GPU)"
 
@@ -83,14 +84,30 @@ def fail(error, status: int) -> int:
     return status
 
 
+class CommandLine(argparse.ArgumentParser):
+    """argparse that raises a `UsageError`, which comes out as one line, and takes no abbreviated flags."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message):
+        """Called by argparse."""
+        raise UsageError(f"{message} (see --help)")
+
+
 def script(main) -> NoReturn:
-    """End the process with the status of `main(argv)`: how every script runs, whatever becomes of those who read its output."""
+    """End the process with the status of `main(argv)`, or of the error it raises: how every script runs.
+
+    So it does whatever becomes of those who read its output.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A terminal without our letters shows \\u2192 for an arrow; a log behind a pipe has every line at once.
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         status = main(sys.argv[1:])
+    except (UsageError, RunError) as error:
+        status = fail(error, error.status)
     except BrokenPipeError:
         status = 128 + getattr(signal, "SIGPIPE", 13)
         silence_stdout()

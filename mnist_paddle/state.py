@@ -13,6 +13,7 @@ import paddle
 
 from . import checkpoint
 from .config import Config, is_sane
+from .contact import contact
 from .models import MODELS
 from .optimizers import make_optimizer
 from .parallel.replicas import Replicas
@@ -117,13 +118,14 @@ def set_weights(model, tensors: dict) -> None:
 
 def snapshot(state: State) -> tuple[dict, dict]:
     """The arrays and the progress of a checkpoint, of the whole network. All ranks take part."""
-    sections = {
-        "model": checkpoint.model_arrays(state.model),
-        "optimizer": checkpoint.optimizer_arrays(state.model, state.optimizer),
-        "ema": state.averaged(),
-        # The best weights so far ride along, unless they are these: going on from any checkpoint then needs no second file.
-        "best": state.best if state.best_step != state.step else {},
-    }
+    with contact.waiting("a checkpoint"):
+        sections = {
+            "model": checkpoint.model_arrays(state.model),
+            "optimizer": checkpoint.optimizer_arrays(state.model, state.optimizer),
+            "ema": state.averaged(),
+            # The best weights so far ride along, unless they are these: going on from any checkpoint then needs no second file.
+            "best": state.best if state.best_step != state.step else {},
+        }
     arrays = {f"{kind}/{name}": array for kind, part in sections.items() for name, array in part.items()}
     numbers = {name: getattr(state, name) for name in NUMBERS}
     return state.way.collect(arrays), {**numbers, "window": state.window.numbers(), "figures": state.figures}

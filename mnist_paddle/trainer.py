@@ -91,9 +91,9 @@ def evaluate(model, split, loss_function, way=None) -> Evaluation:
     for batch in batches[len(batches) * way.rank // way.world_size : len(batches) * (way.rank + 1) // way.world_size]:
         with contact.waiting("an evaluation"):
             outputs = model(paddle.to_tensor(normalise(split.images[batch])[:, None]))
-        losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
-        if way.counts:
-            found[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
+            losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
+            if way.counts:
+                found[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
     model.train()
     rows = {start: table for part in distributed.gather(found) for start, table in part.items()}
     table = np.concatenate([rows[start] for start in sorted(rows)]) if rows else np.zeros((0, 11), np.float32)
@@ -108,7 +108,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     default_signals()
     if distributed.world_size() > 1:
         contact.guard(config.stall_seconds)
-    distributed.start()  # distributed, 1 of 3: the ranks meet
+    distributed.start(config.device)  # distributed, 1 of 3: the ranks meet
     device = set_device(config.device, config.threads)
     say = say_on_main(say)
     state = None
@@ -201,6 +201,7 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
                 checkpoints.save(state)
             if signal:
                 checkpoints.save(state)
+                distributed.barrier()  # Paddle's launcher ends the others soon after the first, and rank 0 may still be writing
                 raise interrupted(run, config, state, signal)
         if not watch.evaluated or not state.best:
             # The course has no look here. It comes after the checkpoint, so that a resumed run knows nothing of it.

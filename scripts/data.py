@@ -1,12 +1,11 @@
 """Get a dataset and look at it closely, without training: where it came from, its splits, its classes, what is odd."""
 
-import argparse
 import json
 import sys
 
 import numpy as np
 
-from mnist_paddle import UsageError, load_dataset, runtime
+from mnist_paddle import load_dataset, runtime
 from mnist_paddle.config import choices
 from mnist_paddle.data.dataset import check
 
@@ -15,7 +14,7 @@ SPLITS = ("train", "validation", "test")
 
 def parse(argv):
     """The command line."""
-    parser = argparse.ArgumentParser(prog="data.py", description=__doc__, allow_abbrev=False)
+    parser = runtime.CommandLine(prog="data.py", description=__doc__)
     parser.add_argument("--dataset", default="mnist", help=f"one of {', '.join(choices('dataset'))} (default: mnist)")
     parser.add_argument("--data_dir", "--data-dir", help="file or folder that holds it (default: cache, then download)")
     parser.add_argument("--validation_size", "--validation-size", type=int, help="default: a sixth, 10,000 of MNIST")
@@ -49,15 +48,12 @@ def show(report: dict) -> str:
 def main(argv) -> int:
     """Parse, load, look, print; the exit status."""
     arguments = parse(argv)
-    try:
-        dataset = load_dataset(
-            arguments.dataset,
-            arguments.data_dir,
-            arguments.validation_size,
-            say=lambda text: print(text, file=sys.stderr),
-        )
-    except UsageError as error:
-        return runtime.fail(error, 2)
+    dataset = load_dataset(
+        arguments.dataset,
+        arguments.data_dir,
+        arguments.validation_size,
+        say=lambda text: print(text, file=sys.stderr),
+    )
     report = look(dataset)
     print(json.dumps(report) if arguments.json else show(report))
     return 0

@@ -1,6 +1,5 @@
 """Measure a trained network on any split of any dataset: accuracy, loss, per-class figures, confusion matrix."""
 
-import argparse
 import json
 import sys
 
@@ -9,7 +8,7 @@ from mnist_paddle import UsageError, load_dataset, runtime
 
 def parse(argv):
     """The command line."""
-    parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__, allow_abbrev=False)
+    parser = runtime.CommandLine(prog="evaluate.py", description=__doc__)
     parser.add_argument("run", help="run folder (its best weights) or a .safetensors file")
     parser.add_argument("--dataset", help="default: the one it was trained on")
     parser.add_argument("--data_dir", "--data-dir", help="file or folder that holds the dataset")
@@ -49,11 +48,8 @@ def show(result: dict) -> str:
 def main(argv) -> int:
     """Parse, measure, print; the exit status."""
     arguments = parse(argv)
-    try:
-        runtime.require_paddle()
-        result = measure(arguments)
-    except UsageError as error:
-        return runtime.fail(error, 2)
+    runtime.require_paddle()
+    result = measure(arguments)
     print(json.dumps(result) if arguments.json else show(result))
     return 0
 

@@ -3,7 +3,6 @@
 All flags of train.py are passed on to it. Rank 0 speaks on the terminal; the logs of all ranks lie in the run folder, in logs/.
 """
 
-import argparse
 import importlib.metadata
 import re
 import shutil
@@ -20,9 +19,7 @@ MOST_RANKS = 8  # of a processor, unless --nproc asks for more
 
 def parse(argv):
     """Own flags, and those for train.py."""
-    parser = argparse.ArgumentParser(
-        prog="launch.py", description=__doc__, allow_abbrev=False, usage="%(prog)s [options] [flags of train.py]"
-    )
+    parser = runtime.CommandLine(prog="launch.py", description=__doc__, usage="%(prog)s [options] [flags of train.py]")
     parser.add_argument("--nproc", type=int, help="ranks on this machine (default: all visible GPUs, else processor cores)")
     parser.add_argument("--devices", help="the GPUs to use, such as 0,1 (default: all visible ones)")
     parser.add_argument("--nnodes", type=int, default=1, help="machines (default: 1); the same command on each of them")
@@ -159,13 +156,10 @@ def launch(own, flags: list, config) -> int:
 
 def main(argv) -> int:
     """Parse, launch; the exit status is the training's."""
-    try:
-        own, flags = parse(argv)
-        config = load_config(flags, run_settings)
-        runtime.require_paddle()
-        return launch(own, flags, config)
-    except UsageError as error:
-        return runtime.fail(error, 2)
+    own, flags = parse(argv)
+    config = load_config(flags, run_settings)
+    runtime.require_paddle()
+    return launch(own, flags, config)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
 
-from mnist_paddle import RunError, UsageError, load_config, runtime
+from mnist_paddle import load_config, runtime
 
 
 def run_settings(path) -> dict:
@@ -19,10 +19,6 @@ def main(argv) -> int:
         from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
 
         fit(config)
-    except UsageError as error:
-        return runtime.fail(error, 2)
-    except RunError as error:
-        return runtime.fail(error, error.status)
     except KeyboardInterrupt:
         return runtime.fail("stopped at once, without saving; the checkpoints that there are, are whole", 130)
     return 0

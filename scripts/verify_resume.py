@@ -3,7 +3,6 @@
 All flags of train.py are passed on to it, so that it is your own recipe that is tried.
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from mnist_paddle import UsageError, load_config, runtime
+from mnist_paddle import RunError, UsageError, load_config, runtime
 
 TRAIN = Path(__file__).with_name("train.py")
 NAMES = {"term": "SIGTERM", "int": "SIGINT", "kill": "SIGKILL", "minutes": "--max_minutes"}
@@ -38,15 +37,13 @@ class Stop:
     epoch: float = 0.0
 
 
-class Stopped(Exception):
+class Stopped(RunError):
     """A training that ended as it should not have."""
 
 
 def parse(argv):
     """Own flags, and those for train.py."""
-    parser = argparse.ArgumentParser(
-        prog="verify_resume.py", description=__doc__, allow_abbrev=False, usage="%(prog)s [options] [flags of train.py]"
-    )
+    parser = runtime.CommandLine(prog="verify_resume.py", description=__doc__, usage="%(prog)s [options] [flags of train.py]")
     parser.add_argument("--stops", type=int, default=6, help="how often the second run is stopped (default: 6)")
     parser.add_argument("--kinds", default="term,int,kill,minutes", help="comma-separated, in turn (default: %(default)s)")
     parser.add_argument("--nproc", type=int, default=1, help="ranks, by paddle.distributed.launch (default: 1)")
@@ -227,23 +224,18 @@ def verify(own, kinds, flags, config, folder: Path) -> bool:
 
 def main(argv) -> int:
     """Parse, verify; the exit status: 0 the same, 1 not, 2 wrong usage."""
+    own, kinds, flags, config = parse(argv)
+    runtime.require_paddle()
+    folder = Path(own.folder) if own.folder else Path(tempfile.mkdtemp(prefix="verify_resume_"))
+    if own.folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any((folder / name).exists() for name in ("straight", "stopped")):
+            raise UsageError(f"{folder} holds runs already; give another --folder")
     try:
-        own, kinds, flags, config = parse(argv)
-        runtime.require_paddle()
-        folder = Path(own.folder) if own.folder else Path(tempfile.mkdtemp(prefix="verify_resume_"))
-        if own.folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any((folder / name).exists() for name in ("straight", "stopped")):
-                raise UsageError(f"{folder} holds runs already; give another --folder")
-        try:
-            return 0 if verify(own, kinds, flags, config, folder) else 1
-        finally:
-            if not own.folder:
-                shutil.rmtree(folder, ignore_errors=True)
-    except UsageError as error:
-        return runtime.fail(error, 2)
-    except Stopped as error:
-        return runtime.fail(error, 1)
+        return 0 if verify(own, kinds, flags, config, folder) else 1
+    finally:
+        if not own.folder:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

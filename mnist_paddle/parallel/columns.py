@@ -17,7 +17,7 @@ from paddle.autograd import PyLayer
 
 from .. import distributed
 from ..registry import UsageError
-from .replicas import Replicas
+from .replicas import Replicas, pack, unpack
 
 
 class Columns(Replicas):
@@ -72,6 +72,20 @@ class Columns(Replicas):
         parts = distributed.gather({key: array for key, array in arrays.items() if self.axis(key) is not None})
         whole = {key: np.concatenate([part[key] for part in parts], self.axis(key)) for key in parts[0]}
         return {key: whole.get(key, array) for key, array in arrays.items()}
+
+    @paddle.no_grad()
+    def update(self, model, optimizer, share: float) -> None:
+        """The step of the optimiser, with the first rank's gradients for what all ranks have.
+
+        They are equal already where a sum is always rounded alike. On a GPU it need not be, and weights would drift apart.
+        """
+        common = [parameter.grad for name, parameter in model.named_parameters() if name not in self.axes]
+        common = [gradient for gradient in common if gradient is not None]
+        gradients = pack(common)
+        dist.broadcast(gradients, src=0)
+        if self.slice != 0:
+            unpack(gradients, common)
+        optimizer.step()
 
     def axis(self, key: str):
         """The axis along which an array is cut: of model/NAME, optimizer/NAME/ACCUMULATOR, ...; None where it is not."""

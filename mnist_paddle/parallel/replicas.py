@@ -13,6 +13,7 @@ import numpy as np
 import paddle
 
 from .. import distributed
+from ..contact import contact
 from ..registry import UsageError
 
 
@@ -38,7 +39,10 @@ class Replicas:
 
     def replicate(self, model):
         """The model to call in training, whose backward pass brings the ranks' gradients together."""
-        return paddle.DataParallel(model) if self.world_size > 1 else model
+        if self.world_size == 1:
+            return model
+        with contact.waiting("the first exchange"):  # it sends the weights of rank 0 to all
+            return paddle.DataParallel(model)
 
     @contextlib.contextmanager
     def synchronised(self, model, wanted: bool):
@@ -76,3 +80,14 @@ class Replicas:
 
 def _is_statistic(name: str) -> bool:
     return name.endswith(("._mean", "._variance"))
+
+
+def pack(tensors: list):
+    """All tensors in one of one dimension: a message pays its way once, not once for every tensor."""
+    return paddle.concat([tensor.reshape([-1]) for tensor in tensors])
+
+
+def unpack(flat, tensors: list) -> None:
+    """Put the values of one long tensor back into the many."""
+    for tensor, values in zip(tensors, paddle.split(flat, [tensor.size for tensor in tensors])):
+        tensor.set_value(values.reshape(tensor.shape))

@@ -12,7 +12,7 @@ carries more than 2 (N - 1) / N times of it. The optimiser's state lies on the s
 import paddle
 import paddle.distributed as dist
 
-from .replicas import Replicas
+from .replicas import Replicas, pack, unpack
 
 
 class Server(Replicas):
@@ -38,14 +38,3 @@ class Server(Replicas):
         if self.rank != 0:
             unpack(weights, parameters)
         self.average_statistics(model, share)
-
-
-def pack(tensors: list):
-    """All tensors in one of one dimension: a message pays its way once, not once for every tensor."""
-    return paddle.concat([tensor.reshape([-1]) for tensor in tensors])
-
-
-def unpack(flat, tensors: list) -> None:
-    """Put the values of one long tensor back into the many."""
-    for tensor, values in zip(tensors, paddle.split(flat, [tensor.size for tensor in tensors])):
-        tensor.set_value(values.reshape(tensor.shape))

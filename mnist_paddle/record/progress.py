@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import distributed
+from ..contact import contact
 from ..registry import RunError
 from .metrics import predict
 
@@ -32,7 +33,8 @@ class Window:
         """Turn what was added into numbers over all ranks. Raises `RunError` where a loss is not finite."""
         if not self._added:
             return
-        added = [(predict(outputs.numpy()) == labels.numpy(), losses.numpy()) for outputs, labels, losses in self._added]
+        with contact.waiting("a point on the curves"):
+            added = [(predict(outputs.numpy()) == labels.numpy(), losses.numpy()) for outputs, labels, losses in self._added]
         sums = distributed.total(np.array([losses.astype(np.float64).sum() for _, losses in added]))
         if not np.isfinite(sums).all():
             raise RunError(_diverged(self.first + len(self.losses) + int(np.argmin(np.isfinite(sums))) + 1))
