@@ -4,7 +4,7 @@ Paddle's launcher gives every rank its number and its log. What it leaves open i
 end for those that wait inside C++ for the dead, the exit status of the training.
 """
 
-import ctypes
+import importlib.metadata
 import math
 import os
 import re
@@ -18,6 +18,7 @@ from typing import Optional
 
 import psutil
 
+from .processes import end_with_parent, lives, rank_of, send, signal_of
 from .registry import LostContact
 
 POLL = 0.1  # seconds between two looks
@@ -25,7 +26,6 @@ GRACE = 1.0  # after the first death, for others to leave word of theirs
 PATIENCE = 12.0  # from the request to end until the end by force, where a rank is dead
 LONG_PATIENCE = 120.0  # where the user wants the end: a validation and a slow disk may lie before it
 SETTLE = 1.0  # for Paddle's launcher, which looks every other second, to notice that its ranks are done
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 # Paddle says at the start which of its own flags it has changed and that threads can be too many, C++ what nobody caught; an
 # error is told at the end.
 NOISE = re.compile(
@@ -56,9 +56,12 @@ class Death:
 class Ranks:
     """The ranks of one training on this machine, while they live."""
 
-    def __init__(self, command: list, count: int, logs: Path, environment: dict, show):
-        """`command`: of Paddle's launcher, for `count` ranks; `show(line)` receives the lines of the first of them."""
-        self.count, self.logs, self.show = count, logs, show
+    def __init__(self, command: list, count: int, logs: Path, environment: dict, show, wait: float = math.inf):
+        """`command`: of Paddle's launcher, for `count` ranks; `show(line)` receives the lines of the first of them.
+
+        `wait`: seconds in which a rank must have begun; Paddle's launcher waits for other machines for ever.
+        """
+        self.count, self.logs, self.show, self.wait = count, logs, show, wait
         logs.mkdir(parents=True, exist_ok=True)
         for old in logs.glob("status.*"):
             old.unlink()
@@ -67,8 +70,11 @@ class Ranks:
         self.read = self.begun.get(logs / "workerlog.0", 0)
         self.alive, self.order, self.signals, self.pids = {}, {}, {}, {}
         self.ended_here = set()  # the ranks that went after they had been told to
-        self.told = False
+        self.told = None  # the signal that was last sent to them
+        self.asked = None  # the one that the user has sent
+        self.late = False  # none has begun in time
         with open(logs / "launch.log", "ab") as log:
+            self.log_begun = log.tell()
             # In a session of its own: Ctrl-C reaches this process, which passes it on to the ranks, and not everybody at once.
             self.process = subprocess.Popen(
                 command,
@@ -77,35 +83,38 @@ class Ranks:
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
 
     def watch(self, stop) -> int:
         """Until all have ended; the exit status of the training. `stop.take()` gives a signal of the user's once, or None."""
-        asked, died = None, None
-        deadline = math.inf
+        died = None
+        begun, deadline = time.monotonic(), math.inf
         while True:
             self.look()
             self.echo()
             if self.process.poll() is not None and not self.alive:
                 break
             if number := stop.take():
-                asked, deadline = number, time.monotonic() + (LONG_PATIENCE if asked is None else PATIENCE)
+                # Who is asked for the first time, and has something to save, may take longer over it.
+                patience = LONG_PATIENCE if self.asked is None and self.pids else PATIENCE
+                self.asked, deadline = number, time.monotonic() + patience
                 self.tell(number)
-            if died is None and self.dead(apart_from=asked):
+            if died is None and self.dead(apart_from=self.asked):
                 died = time.monotonic()
                 deadline = min(deadline, died + GRACE + PATIENCE)
             # The others have nothing to wait for; those who are not inside C++ can still say what they have seen.
             if died and not self.told and time.monotonic() > died + GRACE:
                 self.tell(signal.SIGTERM)
-            if time.monotonic() > deadline:
+            self.late = not self.pids and time.monotonic() > begun + self.wait
+            if self.late or time.monotonic() > deadline:
                 self.kill()
             if self.order and not self.alive and time.monotonic() - max(self.order.values()) > SETTLE:
                 self.kill()  # Paddle's launcher, when it does not see the end
             time.sleep(POLL)
         self.echo()
         self.death = self.first_death()
-        status = self.status(asked)
+        status = self.status()
         for pattern in (*ENVIRONMENTS, "status.*"):
             for path in self.logs.glob(pattern):
                 path.unlink()
@@ -115,12 +124,14 @@ class Ranks:
         """See which ranks there are and which have gone."""
         for process in self.family() if len(self.pids) < self.count else []:
             if process.pid not in self.pids.values():
-                rank = _rank_of(process)
+                rank = rank_of(process)
                 if rank is not None:
                     self.alive[process.pid], self.pids[rank] = (process, rank), process.pid
+                    if self.told:  # before it was there to hear it
+                        send(process, self.told)
         for pid, (process, rank) in list(self.alive.items()):
-            if not _lives(process):
-                self.signals[rank] = _signal_of(pid)
+            if not lives(process):
+                self.signals[rank] = signal_of(pid)
                 self.order[rank] = time.monotonic()
                 if self.told:
                     self.ended_here.add(rank)
@@ -152,12 +163,24 @@ class Ranks:
         causes = [rank for rank in dead if self.said(rank) != LostContact.status] or dead
         # A stop or wrong usage is the same on all ranks, and the lowest has the most to say of it.
         causes.sort(key=lambda rank: rank if self.said(rank) in (2, 130, 143) else 0)
-        return Death(causes[0], self.said(causes[0]), self.signals.get(causes[0]), self.words(causes[0])) if causes else None
+        if not causes:
+            return None
+        rank = causes[0]
+        return Death(rank, self.said(rank), self.signals[rank] or self.logged_signal(rank), self.words(rank))
+
+    def logged_signal(self, rank: int) -> Optional[int]:
+        """The signal that ended a rank, as Paddle's launcher has logged it: it may be the first to ask the system."""
+        text = (self.logs / "launch.log").read_bytes()[self.log_begun :].decode(errors="replace")
+        found = re.search(rf"Container rank {self.local(rank)} status .* code -(\d+) ", text)
+        return int(found[1]) if found else None
+
+    def local(self, rank: int) -> int:
+        """A rank's number on this machine."""
+        return sorted(self.pids).index(rank)
 
     def words(self, rank: int) -> str:
         """The error that a rank has told of, or the last line of its log."""
-        local = sorted([*self.order, *(rank for _, rank in self.alive.values())]).index(rank)
-        path = self.logs / f"workerlog.{local}"
+        path = self.logs / f"workerlog.{self.local(rank)}"
         try:
             with open(path, "rb") as log:
                 log.seek(self.begun.get(path, 0))
@@ -168,25 +191,29 @@ class Ranks:
         # A rank that was killed has no last words; its last line is about something else.
         return (errors or ([] if self.said(rank) is None else lines) or [""])[-1]
 
-    def status(self, asked: Optional[int]) -> int:
+    def status(self) -> int:
         """The exit status of the training: of the rank that died first, and of the signal when the user gave one."""
         death = self.death
-        if death is None:
-            # No rank has begun where Paddle's launcher itself failed.
-            return 0 if self.order else self.process.returncode or 1
-        if death.status is not None:
+        if death is None and self.order:
+            return 0
+        if death is not None and death.status is not None:
             return death.status
-        return 128 + (death.signal or asked or signal.SIGKILL)
+        if death is None and not self.asked:  # no rank has begun
+            code = self.process.returncode or 1
+            return LostContact.status if self.late else code if code > 0 else 128 - code
+        return 128 + ((death and death.signal) or self.asked or signal.SIGKILL)
 
     def tell(self, number: int) -> None:
-        """Send a signal to every rank."""
-        self.told = True
+        """Send a signal to every rank, also to those that are still to come."""
+        self.told = number
         for process, _ in self.alive.values():
-            _send(process, number)
+            send(process, number)
+        if not self.pids and self.process.poll() is None:
+            send(psutil.Process(self.process.pid), number)
 
     def kill(self) -> None:
         """End everything by force, Paddle's launcher first, or it would count the others as failed."""
-        _send(psutil.Process(self.process.pid), signal.SIGKILL) if self.process.poll() is None else None
+        send(psutil.Process(self.process.pid), signal.SIGKILL) if self.process.poll() is None else None
         self.tell(signal.SIGKILL)
 
     def echo(self) -> None:
@@ -203,57 +230,20 @@ class Ranks:
             if not NOISE.fullmatch(text):
                 self.show(text)
 
-    def explain(self) -> str:
-        """What there is to read of the launcher where no rank has begun."""
-        lines = (self.logs / "launch.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
-
-
-def _end_with_parent() -> None:
-    """In the child, before it begins: ask for SIGTERM when the parent dies. Paddle's launcher passes it on to the ranks."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _rank_of(process) -> Optional[int]:
-    """The rank that Paddle's launcher has given a process; None for other children."""
-    try:
-        environment = process.environ()
-    except (psutil.Error, OSError):
-        return None
-    ids = environment.get("PADDLE_TRAINER_ID", ""), environment.get("PADDLE_LOG_DIR")
-    return int(ids[0]) if ids[0].isdigit() and ids[1] and _is_first_generation(process) else None
-
-
-def _is_first_generation(process) -> bool:
-    """A rank is a child of the launcher; the helpers that a rank starts have its environment too."""
-    try:
-        return "PADDLE_LOG_DIR" not in process.parent().environ()
-    except (psutil.Error, OSError, AttributeError):
-        return False
-
-
-def _lives(process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _signal_of(pid: int) -> Optional[int]:
-    """The signal that ended a process whose parent has not asked yet, where the system (Linux) tells."""
-    try:
-        code = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[-1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return code & 0x7F or None
-
-
-def _send(process, number: int) -> None:
-    try:
-        process.send_signal(number)
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return
+    def reason(self) -> str:
+        """What the failed training ended of, in one line."""
+        if self.asked and (not self.death or (self.death.signal == self.asked and not self.death.words)):
+            return f"stopped by signal {int(self.asked)} before the training began"
+        # Wrong usage and a stop are told by the training itself and need no more; else there is more to read.
+        if self.death and self.death.words and (self.asked or self.death.status == 2):
+            return self.death.words
+        why = str(self.death)
+        if self.late:
+            why = f"no answer of the other machines for {self.wait:g} s (--stall_seconds); start the same command on each of them"
+        elif not self.death:
+            lines = (self.logs / "launch.log").read_text(errors="replace").strip().splitlines()
+            why = f"no rank began: {lines[-1] if lines else 'no word of why'}"
+        return f"{why}; logs of all ranks: {self.logs}"
 
 
 def paddle_command(script: Path, flags: list, logs: Path, nproc: int, devices=None, nnodes=1, node_rank=0, master=None) -> list:
@@ -265,7 +255,26 @@ def paddle_command(script: Path, flags: list, logs: Path, nproc: int, devices=No
     return [*command, str(script), *flags]
 
 
-def rank_environment(threads: int) -> dict:
-    """The environment of the ranks: cores shared, and nothing of a launcher that this process itself may run under."""
+def visible_gpus(device: str = "auto") -> int:
+    """How many GPUs Paddle sees; 0 where it is built for processors or the user wants none."""
+    try:
+        importlib.metadata.version("paddlepaddle-gpu")
+    except importlib.metadata.PackageNotFoundError:
+        return 0
+    if device == "cpu":
+        return 0
+    import paddle
+
+    return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+
+
+def rank_environment(threads: int, on_processor: int = 0) -> dict:
+    """The environment of the ranks: cores shared, and nothing of a launcher that this process itself may run under.
+
+    `on_processor`: how many ranks there are, where they are not to use GPUs.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PADDLE_", "FLAGS_selected"))}
+    if on_processor:
+        # Paddle's launcher gives every rank one of these, if they are set or it is built for GPUs, and fails if they run out.
+        kept["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(on_processor)))
     return {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", **kept}

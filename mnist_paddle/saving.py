@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-import numpy as np
-
 from . import checkpoint, distributed
-from .config import Config, is_sane, make_config, refused_changes
+from .config import Config, is_sane, make_config, refused_changes, settings_of
 from .course import Course, plan
 from .data.dataset import Dataset
 from .device import versions
@@ -20,6 +18,9 @@ from .state import State, restore, snapshot
 
 # What a checkpoint must hold besides State's own numbers for a run to go on from it.
 KINDS = {"config": dict, "curves": dict, "seconds": (int, float), "images": int, "world_size": int, "data": str, "run": str}
+
+# The settings that may be other ones on another machine: names of files there, and what it computes with.
+LOCAL = {"data_dir", "init_from", "device", "threads", "reader"}
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,23 @@ def find_past(config: Config) -> tuple[Config, Optional[Past]]:
         )
     if path.name != f"last{checkpoint.SUFFIX}" and checkpoint.load(folder / f"last{checkpoint.SUFFIX}")[1].get("run") != past.run:
         raise UsageError(f"{path} is not of the run in {folder}; begin with its weights by --init_from {path}")
-    agree(past)
     return replace(config, output_dir=str(folder)), past
 
 
-def agree(past: Past) -> None:
-    """Ranks that read different files must not train together: a `UsageError` where their steps differ."""
-    most, least = distributed.largest(np.array([past.step, -past.step], np.int64))
-    if most != -least:
-        raise UsageError(
-            f"{past.path}: the ranks read different checkpoints, of steps {-least} to {most}; one folder for all of them"
-        )
+def agree(config: Config, past: Optional[Past], dataset: Dataset) -> None:
+    """Machines that were told different things must not train together: a `UsageError` on all ranks where they differ."""
+    if distributed.world_size() == 1:
+        return
+    settings = {name: value for name, value in settings_of(config).items() if name not in LOCAL}
+    beginning = f"step {past.step} of run {past.run}" if past else "a new run"
+    found = distributed.gather({"checkpoint": beginning, "data": dataset.fingerprint(), **settings})
+    for rank, other in enumerate(found):
+        differing = [f"{name} ({other[name]}, not {value})" for name, value in found[0].items() if other[name] != value]
+        if differing:
+            raise UsageError(
+                f"rank {rank} was started differently from rank 0: {', '.join(differing)}; "
+                "give all machines the same command, the same data and, to resume, one folder"
+            )
 
 
 def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: State, say) -> None:

@@ -26,7 +26,7 @@ from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
 from .registry import Interrupted, RunError
 from .runtime import StopRequest, default_signals
-from .saving import Checkpoints, find_past, go_on, make_last
+from .saving import Checkpoints, agree, find_past, go_on, make_last
 from .state import State, build, evaluated_weights, start_from, trainable, update_average
 
 EVALUATION_BATCH = 500
@@ -143,6 +143,7 @@ def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, 
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
     if dataset is None:
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
+    agree(config, past, dataset)
     course = plan(config, len(dataset.train))
     if past:
         go_on(past, config, course, dataset, state, say)

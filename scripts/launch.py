@@ -3,7 +3,7 @@
 All flags of train.py are passed on to it. Rank 0 speaks on the terminal; the logs of all ranks lie in the run folder, in logs/.
 """
 
-import importlib.metadata
+import math
 import re
 import shutil
 import signal
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from mnist_paddle import UsageError, load_config, runtime
-from mnist_paddle.launcher import Ranks, paddle_command, rank_environment
+from mnist_paddle.launcher import Ranks, paddle_command, rank_environment, visible_gpus
 
 TRAIN = Path(__file__).with_name("train.py")
 MOST_RANKS = 8  # of a processor, unless --nproc asks for more
@@ -45,21 +45,8 @@ def run_settings(path) -> dict:
     return settings(path)
 
 
-def visible_gpus(device: str) -> int:
-    """How many GPUs Paddle sees; 0 where it is built for processors or the user wants none."""
-    try:
-        importlib.metadata.version("paddlepaddle-gpu")
-    except importlib.metadata.PackageNotFoundError:
-        return 0
-    if device == "cpu":
-        return 0
-    import paddle
-
-    return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
-
-
-def share_out(own, config) -> tuple[int, str]:
-    """How many ranks this machine gets, and the GPUs that they are to use ("": none)."""
+def share_out(own, config) -> tuple[int, bool]:
+    """How many ranks this machine gets, and whether they are to use GPUs."""
     gpus = visible_gpus(config.device)
     if own.devices:
         devices = own.devices.split(",")
@@ -69,11 +56,11 @@ def share_out(own, config) -> tuple[int, str]:
             raise UsageError(f"--devices {own.devices}: wanted are their numbers, such as 0,1")
         if own.nproc not in (None, len(devices)):
             raise UsageError(f"--nproc {own.nproc} and --devices {own.devices} differ; leave --nproc out")
-        return len(devices), own.devices
+        return len(devices), True
     wanted = own.nproc or gpus or processor_ranks(config, own.nnodes)
     if gpus and wanted > gpus:
         raise UsageError(f"--nproc {wanted}: there are {gpus} GPUs; each rank needs one, or take --device cpu")
-    return wanted, ",".join(map(str, range(wanted))) if gpus else ""
+    return wanted, bool(gpus)
 
 
 def processor_ranks(config, nnodes: int) -> int:
@@ -120,28 +107,30 @@ class Stop:
 
 def launch(own, flags: list, config) -> int:
     """Start, watch, start again; the exit status."""
-    nproc, devices = share_out(own, config)
+    nproc, on_gpus = share_out(own, config)
     threads = config.threads or max(1, runtime.usable_cores() // nproc)
     folder, logs = place(own, config)
     stop, first = Stop(), own.node_rank == 0
     if not config.dry_run and not config.resume:
         flags = [*flags, "--output_dir", str(folder)]
     where = f" of {own.nnodes * nproc} on {own.nnodes} machines" if own.nnodes > 1 else ""
-    share = f"GPUs {devices}" if devices else f"threads of each: {threads}"
+    share = (f"on GPUs {own.devices}" if own.devices else "each on a GPU") if on_gpus else f"threads of each: {threads}"
     print(f"{nproc} rank{'s' * (nproc != 1)}{where}; {share}; logs of all: {logs}")
     try:
         for attempt in range(own.max_restarts + 1):
-            command = paddle_command(TRAIN, flags, logs, nproc, devices, own.nnodes, own.node_rank, own.master)
+            command = paddle_command(TRAIN, flags, logs, nproc, own.devices, own.nnodes, own.node_rank, own.master)
             ranks = Ranks(
-                command, nproc, logs, rank_environment(threads), lambda line: print(f"rank 0 | {line}") if first else None
+                command,
+                nproc,
+                logs,
+                rank_environment(threads, 0 if on_gpus else nproc),
+                lambda line: print(f"rank 0 | {line}") if first else None,
+                max(60, config.stall_seconds) if config.stall_seconds else math.inf,
             )
             status = ranks.watch(stop)
             if status == 0:
                 return 0
-            death = ranks.death
-            told = death and death.words and (status == 2 or stop.any)  # by the training itself, and needs no explanation
-            reason = death.words if told else f"{death or 'no rank began: ' + ranks.explain()}; logs of all ranks: {logs}"
-            runtime.fail(reason, status)
+            runtime.fail(ranks.reason(), status)
             # Wrong usage is as wrong the second time, and what the user stopped is to stay so.
             if status == 2 or stop.any or attempt == own.max_restarts:
                 return status

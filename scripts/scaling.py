@@ -24,16 +24,19 @@ def measure_rank(parts: int) -> dict:
     `parts`: every batch goes through the network in so many pieces, as with --accumulate_steps.
     """
     import numpy as np
+    import paddle
     from benchmark import digits
 
     from mnist_paddle import LOSSES, Config, Loader, distributed
+    from mnist_paddle.contact import contact
     from mnist_paddle.data.dataset import Split
     from mnist_paddle.device import set_device
     from mnist_paddle.state import build
     from mnist_paddle.trainer import train_step
 
+    contact.guard(60)
     distributed.start()
-    set_device("auto", threads=1)
+    finished = paddle.device.synchronize if set_device("auto", threads=1) == "gpu" else lambda: None  # a GPU only begins a step
     world, rank = distributed.world_size(), distributed.rank()
     config = Config(model="cnn", optimizer="adam", learning_rate=1e-3, batch_size=BATCH * world)
     state, single = build(config), build(config)
@@ -46,12 +49,14 @@ def measure_rank(parts: int) -> dict:
         for _ in range(10):
             train_step(state, model, LOSSES["cross_entropy"], next(with_input), 1e-3, parts)
         distributed.barrier()
+        finished()
         begin, waited = time.perf_counter(), 0.0
         for _ in range(steps):
             before = time.perf_counter()
             batch = next(with_input)
             waited += time.perf_counter() - before
             train_step(state, model, LOSSES["cross_entropy"], batch, 1e-3, parts)
+        finished()
         spent = time.perf_counter() - begin
         with_input.close()
         return tuple(distributed.largest(np.array([spent, waited])) / steps)
@@ -82,13 +87,14 @@ def exchange(size: int) -> float:
 
 def measure(ranks: int, parts: int) -> dict:
     """The measurement of so many ranks, by Paddle's launcher."""
-    from mnist_paddle.launcher import paddle_command, rank_environment
+    from mnist_paddle.launcher import paddle_command, rank_environment, visible_gpus
 
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
         # One rank is started like many, so that they differ in nothing else.
         command = paddle_command(Path(__file__), [str(result), str(parts)], Path(folder, "logs"), ranks)
-        done = subprocess.run(command, capture_output=True, text=True, env=rank_environment(threads=1))
+        environment = rank_environment(1, 0 if visible_gpus() else ranks)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
         if done.returncode or not result.exists():
             raise SystemExit(f"error: the benchmark on {ranks} ranks failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return json.loads(result.read_text())
@@ -202,7 +208,9 @@ def network(figures: dict) -> Network:
 
 def main(arguments) -> int:
     """Measure 1..N ranks in turns, report; the exit status."""
-    counts = range(1, runtime.usable_cores() + 1)
+    from mnist_paddle.launcher import visible_gpus
+
+    counts = range(1, (visible_gpus() or runtime.usable_cores()) + 1)
     runs = {ranks: [] for ranks in counts}
     for _ in range(arguments.repeats):
         for ranks in counts:

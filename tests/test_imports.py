@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
-    {"registry", "runtime", "contact", "distributed", "files", "version"},
+    {"registry", "runtime", "contact", "distributed", "files", "processes", "version"},
     {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
@@ -69,7 +69,7 @@ def test_without_paddle_one_line_names_both_commands():
 
 def test_only_distributed_asks_for_the_rank():
     for path in PACKAGE.rglob("*.py"):
-        if path.stem not in ("distributed", "graph", "launcher"):  # which asks for the ranks of other processes
+        if path.stem not in ("distributed", "graph", "processes"):  # which asks for the ranks of other processes
             assert "PADDLE_TRAINER" not in path.read_text(encoding="utf-8"), path
 
 

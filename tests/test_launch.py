@@ -16,6 +16,7 @@ from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
 from mnist_paddle import checkpoint
+from mnist_paddle.launcher import Ranks
 from mnist_paddle.verify import compare
 
 RECIPE = ["--model", "fc", "--batch_size", "40", "--log_every", "10", "--dataset", "custom", "--stall_seconds", "5"]
@@ -77,6 +78,7 @@ def finished(process, timeout=100) -> tuple:
     ("flags", "says"),
     [
         (["--nproc", "0"], "--nproc must be at least 1"),
+        (["--nproc", "two"], "argument --nproc: invalid int value: 'two'"),
         (["--nnodes", "2"], "--nnodes 2 needs --master IP:PORT"),
         (["--nnodes", "2", "--master", "10.0.0.1"], "--nnodes 2 needs --master IP:PORT"),
         (["--nnodes", "2", "--master", "10.0.0.1:6000", "--node_rank", "2"], "numbered from 0 to 1"),
@@ -175,6 +177,39 @@ def test_a_signal_to_the_launcher_stops_and_saves(launch, tmp_path, number):
     assert stderr.startswith(f"error: stopped by signal {number} after step ")
     assert "launch.py --nproc 2 --resume --output_dir run" in stderr
     assert not any(rank.is_running() for rank in ranks.values())
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_ranks_have_begun_ends_the_launcher(launch, number):
+    process = launch("--nproc", "2", *LONG)
+    assert process.stdout.readline().startswith("2 ranks")
+    process.send_signal(number)
+    begin = time.monotonic()
+    status, _, stderr = finished(process)
+    assert time.monotonic() - begin < 30
+    assert status == 128 + number
+    assert "stopped" in stderr
+    assert "memory" not in stderr
+
+
+def test_machines_that_do_not_come_are_not_waited_for_for_ever(tmp_path):
+    ranks = Ranks([sys.executable, "-c", "import time; time.sleep(100)"], 1, tmp_path, dict(os.environ), print, wait=0.5)
+    assert ranks.watch(Nobody()) == 75
+    assert ranks.reason().startswith("no answer of the other machines for 0.5 s (--stall_seconds)")
+
+
+def test_a_launcher_that_fails_is_quoted(tmp_path):
+    ranks = Ranks([sys.executable, "-c", "raise SystemExit('no such port')"], 1, tmp_path, dict(os.environ), print)
+    assert ranks.watch(Nobody()) == 1
+    assert ranks.reason() == f"no rank began: no such port; logs of all ranks: {tmp_path}"
+
+
+class Nobody:
+    """A user who does not interfere."""
+
+    def take(self):
+        return None
 
 
 @pytest.mark.ranks

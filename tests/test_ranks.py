@@ -33,6 +33,12 @@ WAYS = {
     "model": {"parallel": "model"},
     "columns": {"parallel": "columns"},
 }
+# What a second machine may be told that the first was not, and what is said of it.
+UNLIKE = {
+    "rate": ({"learning_rate": 0.5}, "learning_rate (0.5, not 0.05)"),
+    "epochs": ({"epochs": 3}, "epochs (3, not 2)"),
+    "resumed": ({"resume": True}, "checkpoint (step 22 of run "),
+}
 # Sums over a batch are rounded in another order: 1e-7 or 1e-16 a step, of which 22 steps and Adam's division make a little more.
 FLOAT32, FLOAT64 = 1e-4, 1e-12
 
@@ -58,7 +64,9 @@ def alone(tmp_path_factory):
 def two(tmp_path_factory, alone):
     every = {**SAME, **OTHER}
     ways = {f"{way} {name}": {**every[name], **settings} for way, settings in WAYS.items() for name in names(way)}
-    work = {"train": {**every, **ways}, "evaluate": {"look": str(alone / "cnn")}}
+    unlike = {name: {**SAME["linear"], "by_rank": [1, told]} for name, (told, _) in UNLIKE.items()}
+    unlike["resumed"]["by_rank"][1]["output_dir"] = str(alone / "linear")
+    work = {"train": {**every, **ways, **unlike}, "evaluate": {"look": str(alone / "cnn")}}
     return run(alone.parent, "two", 2, work)
 
 
@@ -177,3 +185,11 @@ def test_checkpoints_of_every_way_load_and_go_on_on_one_device(two, way, tmp_pat
     report = resume(two / name, small(), said.append, parallel="data", sync="allreduce")
     assert report["steps"] == 22
     assert any("2 ranks" in line and "now has 1" in line for line in said)
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_ranks_that_were_told_different_things_do_not_train(two, name):
+    for rank in range(2):
+        said = (two / f"{name}.{rank}.error").read_text()
+        assert said.startswith(f"rank 1 was started differently from rank 0: {UNLIKE[name][1]}")
+    assert not (two / name / "last.safetensors").exists()

@@ -44,7 +44,10 @@ def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
         skipped.append(1)
         return no_sync(model)
 
+    by_rank = settings.pop("by_rank", None)  # what only one rank is told
     settings = {"batch_size": 60, "epochs": 2, "threads": 1, "output_dir": str(folder / name), **settings}
+    if by_rank and distributed.rank() == by_rank[0]:
+        settings |= by_rank[1]
     paddle.DataParallel.no_sync = counted
     trainer.build = lambda config: built.append(build(config)) or built[0]
     try:
