@@ -13,12 +13,17 @@ from .version import __version__
 MOST_THREADS = 4  # beyond a few, matrix products as small as these gain nothing
 
 
+def gpu_count() -> int:
+    """How many GPUs this Paddle sees; 0 where it is built for processors."""
+    return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+
+
 def set_device(wanted: str, threads: int = 0) -> str:
     """Choose the device and name it; on a processor also the threads of its matrix products (0: every core it may use).
 
     Raises `UsageError` where there is no such device.
     """
-    has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    has_gpu = gpu_count() > 0
     if wanted == "gpu" and not has_gpu:
         raise UsageError("--device gpu: this Paddle sees no GPU; install paddlepaddle-gpu, or use --device cpu")
     if wanted != "cpu" and has_gpu:

@@ -208,12 +208,12 @@ class Ranks:
         self.told = number
         for process, _ in self.alive.values():
             send(process, number)
-        if not self.pids and self.process.poll() is None:
-            send(psutil.Process(self.process.pid), number)
+        if not self.pids:
+            self.process.send_signal(number)
 
     def kill(self) -> None:
         """End everything by force, Paddle's launcher first, or it would count the others as failed."""
-        send(psutil.Process(self.process.pid), signal.SIGKILL) if self.process.poll() is None else None
+        self.process.kill()
         self.tell(signal.SIGKILL)
 
     def echo(self) -> None:
@@ -237,10 +237,11 @@ class Ranks:
         # Wrong usage and a stop are told by the training itself and need no more; else there is more to read.
         if self.death and self.death.words and (self.asked or self.death.status == 2):
             return self.death.words
-        why = str(self.death)
-        if self.late:
+        if self.death:
+            why = str(self.death)
+        elif self.late:
             why = f"no answer of the other machines for {self.wait:g} s (--stall_seconds); start the same command on each of them"
-        elif not self.death:
+        else:
             lines = (self.logs / "launch.log").read_text(errors="replace").strip().splitlines()
             why = f"no rank began: {lines[-1] if lines else 'no word of why'}"
         return f"{why}; logs of all ranks: {self.logs}"
@@ -263,9 +264,9 @@ def visible_gpus(device: str = "auto") -> int:
         return 0
     if device == "cpu":
         return 0
-    import paddle
+    from .device import gpu_count  # imports paddle
 
-    return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    return gpu_count()
 
 
 def rank_environment(threads: int, on_processor: int = 0) -> dict:

@@ -10,6 +10,8 @@ import signal
 import tempfile
 from pathlib import Path
 
+from train import run_settings  # the file beside this one
+
 from mnist_paddle import UsageError, load_config, runtime
 from mnist_paddle.launcher import Ranks, paddle_command, rank_environment, visible_gpus
 
@@ -36,13 +38,6 @@ def parse(argv):
     if own.node_rank >= own.nnodes:
         raise UsageError(f"--node_rank {own.node_rank}: the machines are numbered from 0 to {own.nnodes - 1}")
     return own, flags
-
-
-def run_settings(path) -> dict:
-    """The settings of a run that is resumed."""
-    from mnist_paddle.checkpoint import settings
-
-    return settings(path)
 
 
 def share_out(own, config) -> tuple[int, bool]:
@@ -93,16 +88,13 @@ class Stop:
     """The signals that the user sends to this process, to be passed on."""
 
     def __init__(self):
-        self.pending, self.any = [], False
+        self.pending = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: self.pending.append(number))
 
     def take(self):
         """The next one, or None."""
-        if not self.pending:
-            return None
-        self.any = True
-        return self.pending.pop(0)
+        return self.pending.pop(0) if self.pending else None
 
 
 def launch(own, flags: list, config) -> int:
@@ -132,7 +124,7 @@ def launch(own, flags: list, config) -> int:
                 return 0
             runtime.fail(ranks.reason(), status)
             # Wrong usage is as wrong the second time, and what the user stopped is to stay so.
-            if status == 2 or stop.any or attempt == own.max_restarts:
+            if status == 2 or ranks.asked or attempt == own.max_restarts:
                 return status
             if (folder / "last.safetensors").exists():
                 flags = [*(flag for flag in flags if flag != "--resume"), "--resume", "--output_dir", str(folder)]

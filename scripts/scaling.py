@@ -1,11 +1,13 @@
 """The part of benchmark.py that measures ranks; run by Paddle's launcher, it is also what a rank measures."""
 
+import functools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 from mnist_paddle import runtime
@@ -23,7 +25,6 @@ def measure_rank(parts: int) -> dict:
 
     `parts`: every batch goes through the network in so many pieces, as with --accumulate_steps.
     """
-    import numpy as np
     import paddle
     from benchmark import digits
 
@@ -42,24 +43,11 @@ def measure_rank(parts: int) -> dict:
     state, single = build(config), build(config)
     split = Split(*digits(20_000))
 
-    def seconds(state, model, batch_size: int) -> tuple:
-        """Of a step, and of its input, the slowest rank's."""
-        with_input = Loader(split, batch_size * world, rank=rank, world_size=world).batches()
-        steps = STEPS * BATCH // max(batch_size, BATCH)
-        for _ in range(10):
-            train_step(state, model, LOSSES["cross_entropy"], next(with_input), 1e-3, parts)
-        distributed.barrier()
-        finished()
-        begin, waited = time.perf_counter(), 0.0
-        for _ in range(steps):
-            before = time.perf_counter()
-            batch = next(with_input)
-            waited += time.perf_counter() - before
-            train_step(state, model, LOSSES["cross_entropy"], batch, 1e-3, parts)
-        finished()
-        spent = time.perf_counter() - begin
-        with_input.close()
-        return tuple(distributed.largest(np.array([spent, waited])) / steps)
+    def seconds(state, model, size: int) -> tuple:
+        """Of a step over batches of `size` a rank, and of its input."""
+        with closing(Loader(split, size * world, rank=rank, world_size=world).batches()) as batches:
+            step = functools.partial(train_step, state, model, LOSSES["cross_entropy"], rate=1e-3, parts=parts)
+            return time_steps(step, batches, STEPS * BATCH // max(size, BATCH), finished)
 
     step, waited = seconds(state, state.way.replicate(state.model), BATCH)
     alone, _ = seconds(single, single.model, BATCH)  # the same, without an exchange
@@ -69,6 +57,27 @@ def measure_rank(parts: int) -> dict:
     else:
         found["exchange"] = {size: exchange(size) for size in [*SIZES, found["bytes"]]}
     return found
+
+
+def time_steps(step, batches, count: int, finished) -> tuple:
+    """Seconds of `step(batch)` and of waiting for the batch, the slowest rank's means; `finished()` waits for a GPU."""
+    import numpy as np
+
+    from mnist_paddle import distributed
+
+    for _ in range(10):
+        step(next(batches))
+    distributed.barrier()
+    finished()
+    begin, waited = time.perf_counter(), 0.0
+    for _ in range(count):
+        before = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - before
+        step(batch)
+    finished()
+    spent = time.perf_counter() - begin
+    return tuple(distributed.largest(np.array([spent, waited])) / count)
 
 
 def exchange(size: int) -> float:

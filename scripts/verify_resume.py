@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from mnist_paddle import RunError, UsageError, load_config, runtime
+from mnist_paddle.launcher import paddle_command
 
 TRAIN = Path(__file__).with_name("train.py")
 NAMES = {"term": "SIGTERM", "int": "SIGINT", "kill": "SIGKILL", "minutes": "--max_minutes"}
@@ -83,8 +84,10 @@ class Trainer:
         resume = (run / "last.safetensors").exists()
         # A resumed run keeps its settings, a limit of time among them: here each stop brings its own.
         flags = ["--resume", "--max_minutes", "null"] if resume else self.flags
-        launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(self.nproc), "--log_dir", str(self.folder / "log")]
-        command = [sys.executable, *(launch if self.nproc > 1 else []), str(TRAIN), *flags, "--output_dir", str(run), *extra]
+        flags = [*flags, "--output_dir", str(run), *extra]
+        command = [sys.executable, str(TRAIN), *flags]
+        if self.nproc > 1:
+            command = paddle_command(TRAIN, flags, self.folder / "log", self.nproc)
         self.log = open(self.folder / f"{name}.txt", "ab")  # noqa: SIM115  the process keeps it
         return subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
 

@@ -82,6 +82,8 @@ def test_without_output_dir_every_run_gets_a_folder_of_its_own(run_script, data)
         ("evaluate", []),
         ("evaluate", ["--split", "all", "run"]),
         ("data", ["--validation_size", "many"]),
+        ("benchmark", ["trane"]),
+        ("benchmark", ["train", "--repeats", "often"]),
         ("evaluate", ["nowhere"]),
         ("evaluate", ["."]),
     ],

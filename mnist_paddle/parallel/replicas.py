@@ -44,11 +44,9 @@ class Replicas:
         with contact.waiting("the first exchange"):  # it sends the weights of rank 0 to all
             return paddle.DataParallel(model)
 
-    @contextlib.contextmanager
     def synchronised(self, model, wanted: bool):
         """Inside, a backward pass exchanges gradients, or (with accumulation, all pieces of a batch but the last) does not."""
-        with model.no_sync() if isinstance(model, paddle.DataParallel) and not wanted else contextlib.nullcontext():
-            yield
+        return model.no_sync() if isinstance(model, paddle.DataParallel) and not wanted else contextlib.nullcontext()
 
     def update(self, model, optimizer, share: float) -> None:
         """The step of the optimiser. `share`: this rank's part of the batch, from 0 to 1."""
