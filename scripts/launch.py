@@ -99,15 +99,17 @@ class Stop:
 
 def launch(own, flags: list, config) -> int:
     """Start, watch, start again; the exit status."""
+    from mnist_paddle.record.run import to_terminal
+
     nproc, on_gpus = share_out(own, config)
     threads = config.threads or max(1, runtime.usable_cores() // nproc)
     folder, logs = place(own, config)
     stop, first = Stop(), own.node_rank == 0
     if not config.dry_run and not config.resume:
         flags = [*flags, "--output_dir", str(folder)]
-    where = f" of {own.nnodes * nproc} on {own.nnodes} machines" if own.nnodes > 1 else ""
+    machines = f" of {own.nnodes * nproc} on {own.nnodes} machines" if own.nnodes > 1 else ""
     share = (f"on GPUs {own.devices}" if own.devices else "each on a GPU") if on_gpus else f"threads of each: {threads}"
-    print(f"{nproc} rank{'s' * (nproc != 1)}{where}; {share}; logs of all: {logs}")
+    to_terminal(f"{nproc} rank{'s' * (nproc != 1)}{machines}; {share}; logs of all: {logs}")
     try:
         for attempt in range(own.max_restarts + 1):
             command = paddle_command(TRAIN, flags, logs, nproc, own.devices, own.nnodes, own.node_rank, own.master)
@@ -116,7 +118,7 @@ def launch(own, flags: list, config) -> int:
                 nproc,
                 logs,
                 rank_environment(threads, 0 if on_gpus else nproc),
-                lambda line: print(f"rank 0 | {line}") if first else None,
+                lambda line: to_terminal(f"rank 0 | {line}") if first else None,
                 max(60, config.stall_seconds) if config.stall_seconds else math.inf,
             )
             status = ranks.watch(stop)
@@ -128,7 +130,8 @@ def launch(own, flags: list, config) -> int:
                 return status
             if (folder / "last.safetensors").exists():
                 flags = [*(flag for flag in flags if flag != "--resume"), "--resume", "--output_dir", str(folder)]
-            print(f"restart {attempt + 1} of {own.max_restarts}" + (", from the last checkpoint" if "--resume" in flags else ""))
+            where = ", from the last checkpoint" if "--resume" in flags else ""
+            to_terminal(f"restart {attempt + 1} of {own.max_restarts}{where}")
         return status
     finally:
         if config.dry_run:

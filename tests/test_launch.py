@@ -237,6 +237,14 @@ def test_a_restarted_run_is_the_one_that_was_never_killed(launch, tmp_path):
 
 
 @pytest.mark.ranks
+def test_a_run_goes_on_when_nobody_reads_its_output(launch, tmp_path):
+    process = launch("--nproc", "2", "--epochs", "1")
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(timeout=60)) == ("", 0)
+    assert (tmp_path / "run" / "report.json").exists()
+
+
+@pytest.mark.ranks
 def test_a_dry_run_leaves_nothing(launch, tmp_path):
     status, stdout, stderr = finished(launch("--nproc", "2", "--dry_run"))
     assert (status, stderr) == (0, "")
