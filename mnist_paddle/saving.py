@@ -14,7 +14,7 @@ from .device import versions
 from .record.progress import Clock
 from .record.run import Run
 from .registry import UsageError
-from .state import State, restore, snapshot
+from .state import State, check_weights, restore, snapshot
 
 # What a checkpoint must hold besides State's own numbers for a run to go on from it.
 KINDS = {"config": dict, "curves": dict, "seconds": (int, float), "images": int, "world_size": int, "data": str, "run": str}
@@ -157,6 +157,7 @@ class Checkpoints:
         """Write `last`, and `best` where this step is the best so far; once for every step."""
         if self.saved_step == state.step:
             return
+        check_weights(state)
         self.saved, self.saved_step = time.monotonic(), state.step
         arrays, progress = self.content(state)
         if self.config.keep and state.step:
@@ -165,6 +166,7 @@ class Checkpoints:
         self.write("last", arrays, progress)
         if state.best_step == state.step and state.best:
             self.write("best", arrays, progress)
+        self.run.saved = state.step
 
     def save_final(self, state: State) -> None:
         """After a look that the course does not have, write its weights beside the others where they are the best.

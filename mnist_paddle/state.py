@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import paddle
 
-from . import checkpoint
+from . import checkpoint, distributed
 from .config import Config, is_sane
 from .contact import contact
+from .finite import NotFinite, first_broken
 from .models import MODELS
 from .optimizers import make_optimizer
 from .parallel.replicas import Replicas
@@ -110,6 +111,23 @@ def evaluated_weights(state: State):
         set_weights(state.model, current)
 
 
+def broken_weight(state: State) -> str:
+    """The first of this rank's weights, averages and accumulators that is not finite; "" where all are."""
+    tensors = dict(state.model.state_dict())
+    tensors.update({f"the average of {name}": tensor for name, tensor in state.average.items()})
+    held = state.optimizer.state_dict()
+    keys = checkpoint.accumulator_keys(state.model, state.optimizer)
+    tensors.update({f"the optimizer's {name.replace('/', ' of ', 1)}": held[key] for name, key in keys.items()})
+    return first_broken(tensors) or ""
+
+
+def check_weights(state: State) -> None:
+    """Raise `NotFinite` on all ranks where one of them has weights or optimizer state that are not finite."""
+    broken = broken_weight(state)
+    if distributed.largest(np.array([bool(broken)], np.int64))[0]:
+        raise NotFinite("the weights are not finite", next(filter(None, distributed.gather(broken))), state.step)
+
+
 def set_weights(model, tensors: dict) -> None:
     """Copy tensors into the parameters of the same names."""
     for name, parameter in trainable(model):
@@ -158,10 +176,13 @@ def restore(state: State, arrays: dict, progress: dict, where) -> None:
 def _window(progress: dict, step: int, where) -> Window:
     """The window of a checkpoint, looked at before it is believed."""
     found = progress.get("window")
-    if isinstance(found, dict) and found.keys() == {"first", "losses", "right", "count"} and isinstance(found["losses"], list):
-        numbers = [found["first"], found["right"], found["count"], *found["losses"]]
-        if all(_is_number(number) for number in numbers) and found["first"] + len(found["losses"]) == step:
-            return Window(**found)
+    if isinstance(found, dict) and found.keys() - {"epoch"} == {"first", "losses", "right", "count"}:
+        # Checkpoints of earlier versions have no figures of the epoch.
+        losses, epoch = found["losses"], found.get("epoch", [0.0, 0, 0])
+        if isinstance(losses, list) and isinstance(epoch, list) and len(epoch) == 3:
+            numbers = [found["first"], found["right"], found["count"], *losses, *epoch]
+            if all(_is_number(number) for number in numbers) and found["first"] + len(losses) == step:
+                return Window(**found)
     raise UsageError(f"{where}: the checkpoint's window of the curves does not come from a run")
 
 

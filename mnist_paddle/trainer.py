@@ -19,6 +19,7 @@ from .course import Course, plan
 from .data.dataset import Dataset, load_dataset
 from .data.loader import Loader, normalise
 from .device import set_device, versions
+from .finite import REMEDY, NotFinite, check_loss, watched
 from .losses import load_loss
 from .parallel.replicas import Replicas
 from .record.metrics import Evaluation
@@ -27,7 +28,7 @@ from .record.run import Run, last_words, locked, open_run, resume_command, say_o
 from .registry import Interrupted, RunError
 from .runtime import StopRequest, default_signals
 from .saving import Checkpoints, agree, find_past, go_on, make_last
-from .state import State, build, evaluated_weights, start_from, trainable, update_average
+from .state import State, broken_weight, build, check_weights, evaluated_weights, start_from, trainable, update_average
 
 EVALUATION_BATCH = 500
 # What the system says of a full, a read-only, a broken disk, and of one from which the folder was taken away.
@@ -54,7 +55,9 @@ def train_step(state: State, model, loss_function, batch, rate: float, parts: in
         with state.way.synchronised(model, number == len(pieces)):
             outputs.append(model(images))
             losses.append(loss_function(outputs[-1], labels))
-            (losses[-1].sum() * weight).backward()
+            loss = losses[-1].sum() * weight
+            check_loss(loss, state.model, images)
+            loss.backward()
     state.way.update(state.model, state.optimizer, count / batch.global_size)
     state.step += 1
     if not count or not state.way.counts:
@@ -81,22 +84,29 @@ def split_batch(batch, parts: int) -> list[tuple]:
 def evaluate(model, split, loss_function, way=None) -> Evaluation:
     """Outputs and losses for every example of a split, each counted once however many ranks share the work.
 
-    `way` is that of a State whose model is `model`; without it every rank has the whole network.
+    `way` is that of a State whose model is `model`; without it every rank has the whole network. Raises `NotFinite`, with the
+    layer, where the network's numbers are infinite or NaN, be it that the outputs hide it.
     """
     way = way or Replicas()
     model.eval()
     # Ranks share whole batches, the same ones for any number of ranks: sums over other batches would be rounded otherwise.
     batches = [slice(start, start + EVALUATION_BATCH) for start in range(0, len(split), EVALUATION_BATCH)]
-    found = {}
-    for batch in batches[len(batches) * way.rank // way.world_size : len(batches) * (way.rank + 1) // way.world_size]:
-        with contact.waiting("an evaluation"):
+    mine = batches[len(batches) * way.rank // way.world_size : len(batches) * (way.rank + 1) // way.world_size]
+    found, broken = {}, []
+    for number, batch in enumerate(mine):
+        # The layers are watched over the first batch; of the others the losses tell.
+        with contact.waiting("an evaluation"), nullcontext() if number else watched(model, broken):
             outputs = model(paddle.to_tensor(normalise(split.images[batch])[:, None]))
             losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
             if way.counts:
                 found[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
     model.train()
-    rows = {start: table for part in distributed.gather(found) for start, table in part.items()}
+    parts = distributed.gather((found, broken))
+    rows = {start: table for found, _ in parts for start, table in found.items()}
     table = np.concatenate([rows[start] for start in sorted(rows)]) if rows else np.zeros((0, 11), np.float32)
+    layers = [layer for _, broken in parts for layer in broken]
+    if layers or not np.isfinite(table).all():
+        raise NotFinite("the evaluation is not finite", (layers or ["outputs or losses of some images"])[0])
     return Evaluation(split.labels, table[:, :-1], table[:, -1])
 
 
@@ -119,15 +129,27 @@ def fit(config: Config, dataset=None, say=None) -> dict:
             dataset, course = prepare(config, past, state, dataset, say)
             clock = Clock(past.progress["seconds"], past.progress["images"]) if past else Clock()
             with begin(config, past, say) as run:
-                with StopRequest() as stop:
-                    train(config, course, state, dataset, run, clock, stop, past)
-                return finish(config, course, state, dataset, run, clock, device)
+                try:
+                    with StopRequest() as stop:
+                        train(config, course, state, dataset, run, clock, stop, past)
+                    return finish(config, course, state, dataset, run, clock, device)
+                except NotFinite as error:
+                    raise diverged(error, state, run) from error
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
         reason = f"the run folder can't be written any more ({error.strerror}); the checkpoints in it are whole"
         on = f". When it can, go on: {resume_command(config.output_dir)}" if config.output_dir else ""
         raise RunError(f"step {state.step if state else 0}: {reason}{on}") from error
+
+
+def diverged(error: NotFinite, state: State, run: Run) -> RunError:
+    """What a run ends with whose numbers are no longer finite: step, layer, remedy, and the checkpoint that is still sound."""
+    step = state.step + 1 if error.step is None else error.step  # unless told, it is the step being made
+    layer = error.layer or broken_weight(state)
+    where = NotFinite(error.what, layer, step)
+    kept = f"; the last checkpoint, of step {run.saved:,}, is sound: {run.folder}" if run.main and run.saved is not None else ""
+    return RunError(f"{where}: {REMEDY}{kept}")
 
 
 def holding(config: Config):
@@ -207,8 +229,9 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
         if not watch.evaluated or not state.best:
             # The course has no look here. It comes after the checkpoint, so that a resumed run knows nothing of it.
             checkpoints.save(state)
-            watch.training_point()
-            watch.validation()
+            with clock.paused():
+                watch.last_point()
+                watch.validation()
             checkpoints.save_final(state)
             if stop.signal and distributed.world_size() == 1:  # of several ranks only some may have received it
                 raise interrupted(run, config, state, stop.signal)
@@ -249,8 +272,10 @@ class Watch:
         """A step over so many images is done: count it and take the looks that are due."""
         self.clock.images += images
         self.bar.update(images)
-        if self.evaluated or self.state.step % self.config.log_every == 0:
+        if self.state.step % self.config.log_every == 0:
             self.training_point()
+        if self.state.step == self.course.total_steps:
+            self.last_point()
         if self.evaluated:
             with self.clock.paused():
                 self.validation()
@@ -258,18 +283,27 @@ class Watch:
     def training_point(self) -> None:
         """Put the mean over the steps since the last point on the curves and the bar."""
         step = self.state.step
-        if step == self.state.window.first:
-            return
+        check_weights(self.state)
         figures = self.state.figures = self.state.window.close()
         extras = {"learning_rate": self.course.rate(step - 1), "images_per_second": self.clock.rate()}
         self.run.curves.scalars(step, self.course.epoch(step), "train", **figures, **extras)
         self.bar.set_description(f"epoch {math.ceil(self.course.epoch(step))}/{self.config.epochs}", refresh=False)
         self.bar.set_postfix_str(f"loss {figures['loss']:.4f}, accuracy {figures['accuracy']:.2f} %")
 
+    def last_point(self) -> None:
+        """The end of the training curves. A mean over few steps would look like a cliff: left out, unless it is the only one."""
+        steps = self.state.window.steps
+        if steps and (2 * steps >= self.config.log_every or not self.state.figures):
+            self.training_point()
+
     def validation(self) -> None:
         """Evaluate, keep the best weights, and say one line."""
         state, epoch = self.state, self.course.epoch(self.state.step)
-        line = f"epoch {epoch:g}  training loss {state.figures['loss']:.4f}, accuracy {state.figures['accuracy']:.2f} %"
+        check_weights(state)
+        means = state.window.close_epoch()
+        line = f"epoch {epoch:g}"
+        if means:
+            line += f"  training loss {means['loss']:.4f}, accuracy {means['accuracy']:.2f} %"
         better = True
         if self.validates:
             start = time.perf_counter()

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
     {"registry", "runtime", "contact", "distributed", "files", "processes", "version"},
-    {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling"},
+    {"config", "data", "models", "losses", "optimizers", "schedules", "device", "finite", "scaling"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
     {"saving", "verify", "launcher"},

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -117,3 +119,73 @@ def test_max_pool_and_its_gradient_equal_paddles():
 def test_arguments_that_make_no_network_are_the_users_to_mend(name, arguments):
     with pytest.raises(UsageError):
         MODELS[name](**arguments)
+
+
+# What a diverging network puts into a pool.
+BROKEN_NUMBERS = [math.nan, math.inf, -math.inf, -3.4028235e38, 3.4028235e38, 1e-45]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("value", BROKEN_NUMBERS)
+def test_no_number_makes_the_pool_touch_memory_that_is_not_its_own(value, dtype):
+    images = np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(dtype)
+    images[1:3, :, 2:6] = value
+    tensor = paddle.to_tensor(images, stop_gradient=False)
+    pooled = max_pool(tensor, 2)
+    (pooled * 1.0).sum().backward()
+    gradient = tensor.grad.numpy()
+    assert gradient.shape == images.shape
+    sound = gradient[[0, 3]].reshape(2, 3, 4, 2, 4, 2).sum(axis=(3, 5))
+    assert (sound == 1).all()  # every square of sound numbers passes its gradient to one of them
+    assert set(np.unique(gradient[np.isfinite(gradient)])) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("kernel", range(1, 13))
+def test_every_kernel_size_makes_a_network_of_the_same_parameters_per_weight(kernel):
+    network = MODELS["cnn"](channels=[3, 12], kernel=kernel)
+    outputs = network(paddle.to_tensor(IMAGES[:2]))
+    assert list(outputs.shape) == [2, 10]
+    assert network[0].conv.weight.shape == [3, 1, kernel, kernel]
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("padding", [0, 1, 2, 5])
+@pytest.mark.parametrize("channels", [1, 6])
+def test_the_fast_convolution_keeps_its_bias_for_every_kernel_and_padding(channels, kernel, padding):
+    paddle.seed(0)
+    layer = Conv2D(channels, 4, kernel, padding=padding)
+    layer.bias.set_value(np.linspace(-2, 2, 4).astype("float32"))
+    images = paddle.to_tensor(np.random.default_rng(1).normal(size=(2, channels, 9, 7)).astype("float32"))
+    found, expected = layer(images), F.conv2d(images, layer.weight, layer.bias, padding=padding)
+    assert found.shape == [2, 4, layer.output_side(9), layer.output_side(7)]
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-5)
+    weights = paddle.to_tensor(np.random.default_rng(2).normal(size=tuple(found.shape)).astype("float32"))
+    gradients = [paddle.grad((value * weights).sum(), [layer.weight, layer.bias]) for value in (found, expected)]
+    for ours, theirs in zip(*gradients):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=2e-4, rtol=1e-4)
+
+
+def test_a_convolution_that_can_not_be_computed_can_not_be_asked_for():
+    with pytest.raises(TypeError):
+        Conv2D(6, 6, 3, stride=2)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_block_with_any_activation_equals_the_textbook_order(activation):
+    paddle.seed(0)
+    block = ConvBlock(3, 8, 5, pool=2, activation=activation)
+    block.norm[0].bias.set_value(np.linspace(-1, 1, 8).astype("float32"))
+    images = paddle.randn([2, 3, 12, 12])
+    convolved = F.conv2d(images, block.conv.weight, block.norm[0].bias, padding=2)
+    textbook = F.max_pool2d(ACTIVATIONS[activation]()(convolved), 2, 2)
+    np.testing.assert_allclose(block(images).numpy(), textbook.numpy(), atol=1e-5)
+
+
+def test_a_block_with_a_norm_computes_convolution_pool_norm_activation():
+    paddle.seed(0)
+    block = ConvBlock(3, 8, 5, pool=2, norm="batch", activation="gelu")
+    images = paddle.randn([6, 3, 12, 12])
+    pooled = F.max_pool2d(F.conv2d(images, block.conv.weight, padding=2), 2, 2).numpy()
+    mean, variance = pooled.mean(axis=(0, 2, 3), keepdims=True), pooled.var(axis=(0, 2, 3), keepdims=True)
+    expected = F.gelu(paddle.to_tensor((pooled - mean) / np.sqrt(variance + 1e-5)))
+    np.testing.assert_allclose(block(images).numpy(), expected.numpy(), atol=1e-4)

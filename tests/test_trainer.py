@@ -158,7 +158,7 @@ def test_the_best_weights_by_validation_are_the_ones_tested(train, tmp_path, sma
 
 
 def test_the_loss_that_is_not_finite_stops_the_run_with_step_and_remedy(train, tmp_path):
-    with pytest.raises(RunError, match=r"not finite at step \d+: try a smaller --learning_rate"):
+    with pytest.raises(RunError, match=r"not finite at step \d+ \(.+\): try a smaller --learning_rate"):
         train(learning_rate=1e30, optimizer="sgd", schedule="constant")
     assert not (tmp_path / "run" / "report.json").exists()
 

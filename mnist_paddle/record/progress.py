@@ -9,20 +9,22 @@ from tqdm import tqdm
 
 from .. import distributed
 from ..contact import contact
-from ..registry import RunError
+from ..finite import NotFinite
 from .metrics import predict
 
 
 class Window:
-    """Loss and accuracy over the steps since the last point of the curves, counted over all ranks.
+    """Loss and accuracy over the steps since the last point of the curves, and over those since the last evaluation.
 
-    Adding a step keeps its tensors and asks for no number: `float(loss)` in every step would make a GPU wait for the processor.
-    `numbers` is the window between two points as JSON can hold it; a window made from it goes on as if nothing had been.
+    Both are counted over all ranks. Adding a step keeps its tensors and asks for no number: `float(loss)` in every step would
+    make a GPU wait for the processor. `numbers` is the window between two points as JSON can hold it; a window made from it
+    continues as if nothing had been.
     """
 
-    def __init__(self, first: int = 0, losses=(), right: int = 0, count: int = 0):
+    def __init__(self, first: int = 0, losses=(), right: int = 0, count: int = 0, epoch=(0.0, 0, 0)):
         self.first = first  # the steps done before the window began
         self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right and in all
+        self.epoch = list(epoch)  # since the last evaluation: sum of the losses, examples right, examples
         self._added = []
 
     def add(self, outputs, labels, losses) -> None:
@@ -30,39 +32,46 @@ class Window:
         self._added.append((outputs, labels, losses))
 
     def settle(self) -> None:
-        """Turn what was added into numbers over all ranks. Raises `RunError` where a loss is not finite."""
+        """Turn what was added into numbers over all ranks. Raises `NotFinite` where a loss is not finite."""
         if not self._added:
             return
         with contact.waiting("a point on the curves"):
-            added = [(predict(outputs.numpy()) == labels.numpy(), losses.numpy()) for outputs, labels, losses in self._added]
-        sums = distributed.total(np.array([losses.astype(np.float64).sum() for _, losses in added]))
+            added = [(outputs.numpy(), labels.numpy(), losses.numpy()) for outputs, labels, losses in self._added]
+        sums = distributed.total(np.array([losses.astype(np.float64).sum() for _, _, losses in added]))
         if not np.isfinite(sums).all():
-            raise RunError(_diverged(self.first + len(self.losses) + int(np.argmin(np.isfinite(sums))) + 1))
-        counts = np.array([sum(hits.sum() for hits, _ in added), sum(len(hits) for hits, _ in added)], np.float64)
-        right, count = distributed.total(counts)
+            step = self.first + len(self.losses) + int(np.argmin(np.isfinite(sums))) + 1
+            raise NotFinite("the loss is not finite", step=step)
+        hits = sum(int((predict(outputs) == labels).sum()) for outputs, labels, _ in added)
+        right, count = distributed.total(np.array([hits, sum(len(labels) for _, labels, _ in added)], np.float64))
         self.losses += sums.tolist()
         self.right += int(right)
         self.count += int(count)
+        self.epoch = [self.epoch[0] + float(sums.sum()), self.epoch[1] + int(right), self.epoch[2] + int(count)]
         self._added = []
 
+    @property
+    def steps(self) -> int:
+        """Steps since the last point of the curves."""
+        return len(self.losses) + len(self._added)
+
     def close(self) -> dict:
-        """Mean loss and accuracy in percent; the window is empty afterwards."""
+        """Mean loss and accuracy in percent since the last point; the next step begins a new one."""
         self.settle()
         figures = {"loss": float(np.sum(self.losses) / self.count), "accuracy": 100 * self.right / self.count}
-        self.__init__(self.first + len(self.losses))
+        self.first, self.losses, self.right, self.count = self.first + len(self.losses), [], 0, 0
         return figures
+
+    def close_epoch(self) -> dict:
+        """Mean loss and accuracy in percent over all steps since the last evaluation; the next step begins a new epoch."""
+        self.settle()
+        loss, right, count = self.epoch
+        self.epoch = [0.0, 0, 0]
+        return {"loss": loss / count, "accuracy": 100 * right / count} if count else {}
 
     def numbers(self) -> dict:
         """What makes this window again: keyword arguments of `Window`."""
         self.settle()
-        return {"first": self.first, "losses": self.losses, "right": self.right, "count": self.count}
-
-
-def _diverged(step: int) -> str:
-    return (
-        f"the loss is not finite at step {step}: try a smaller --learning_rate, --warmup_epochs 1 or --clip_norm 1; "
-        "the checkpoints of earlier steps are untouched"
-    )
+        return {"first": self.first, "losses": self.losses, "right": self.right, "count": self.count, "epoch": self.epoch}
 
 
 class Clock:

@@ -29,6 +29,7 @@ class Run:
 
     def __init__(self, folder, settings: dict, main: bool, say):
         self.folder, self.settings, self.main, self.say = folder, settings, main, say
+        self.saved = None  # the step of the newest checkpoint
         self.curves = curves.open_curves(folder, enabled=main)
 
     def write_settings(self) -> None:

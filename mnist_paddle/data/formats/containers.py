@@ -42,7 +42,7 @@ def _dtype(code, align=False, copy=False):
     """A number type, of a few bytes: a structured one could promise any size."""
     if not isinstance(code, str) or np.dtype(code).kind not in "uifb":
         raise pickle.UnpicklingError(f"an array of type {code!r}")
-    return np.dtype(code, align, True)  # a copy, for the byte order is set in it afterwards
+    return np.dtype(code, bool(align), True)  # a copy, for the byte order is set in it afterwards
 
 
 def _from_buffer(buffer, dtype, shape, order, axes=None):
