@@ -37,7 +37,7 @@ def first_broken(tensors: dict) -> Optional[str]:
     return next(name for name, tensor in tensors.items() if not is_finite([tensor]))
 
 
-def check_loss(loss, model, images) -> None:
+def check_loss(loss, model, images, step: int) -> None:
     """Raise `NotFinite` for a loss that is not a number, before any weight is changed by it, with the layer where that began.
 
     On a GPU reading a number in every step would make it wait; and of several ranks none may stop alone. There the next point of
@@ -45,7 +45,7 @@ def check_loss(loss, model, images) -> None:
     """
     if distributed.world_size() > 1 or not loss.place.is_cpu_place() or is_finite([loss]):
         return
-    raise NotFinite("the loss is not finite", origin(model, images))
+    raise NotFinite("the loss is not finite", origin(model, images), step)
 
 
 @paddle.no_grad()

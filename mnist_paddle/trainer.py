@@ -56,7 +56,7 @@ def train_step(state: State, model, loss_function, batch, rate: float, parts: in
             outputs.append(model(images))
             losses.append(loss_function(outputs[-1], labels))
             loss = losses[-1].sum() * weight
-            check_loss(loss, state.model, images)
+            check_loss(loss, state.model, images, state.step + 1)
             loss.backward()
     state.way.update(state.model, state.optimizer, count / batch.global_size)
     state.step += 1
@@ -145,7 +145,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
 
 def diverged(error: NotFinite, state: State, run: Run) -> RunError:
     """What a run ends with whose numbers are no longer finite: step, layer, remedy, and the checkpoint that is still sound."""
-    step = state.step + 1 if error.step is None else error.step  # unless told, it is the step being made
+    step = state.step if error.step is None else error.step
     layer = error.layer or broken_weight(state)
     where = NotFinite(error.what, layer, step)
     kept = f"; the last checkpoint, of step {run.saved:,}, is sound: {run.folder}" if run.main and run.saved is not None else ""

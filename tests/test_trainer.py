@@ -26,7 +26,7 @@ from mnist_paddle.data.dataset import Split
 from mnist_paddle.device import set_device
 from mnist_paddle.record.plots import read_metrics
 from mnist_paddle.record.run import Run
-from mnist_paddle.state import build
+from mnist_paddle.state import build, check_weights, trainable
 from mnist_paddle.trainer import train_step
 
 QUICK = {"model": "fc", "model_args": {"widths": [30]}, "epochs": 2, "batch_size": 50, "log_every": 4, "device": "cpu"}
@@ -255,3 +255,70 @@ def test_the_default_recipe_learns_in_its_first_200_steps(mnist):
         if state.step > 150:
             right += int((outputs.numpy().argmax(axis=1) == batch.labels.numpy()).sum())
     assert right / (50 * 64) > 0.88
+
+
+# Reported: memory faults, hangs, NaN behind ReLU, an exit status of 0. No (loss, rate, ...) of these may end well.
+DIVERGING = [
+    {"model": "cnn", "model_args": {"channels": [4, 4]}, "loss": "mse", "learning_rate": 500.0},
+    {"model": "lenet", "model_args": {"outputs": 1}, "loss": "mse_scalar", "activation": "relu", "learning_rate": 10.0},
+    {"model": "resnet", "model_args": {"norm": "none", "channels": [4, 8]}, "loss": "mse", "learning_rate": 500.0},
+    {"model": "cnn", "model_args": {"channels": [4, 4]}, "loss": "focal", "loss_args": {"gamma": 0.5}, "learning_rate": 1e20},
+    {"model": "fc", "model_args": {"widths": [20]}, "learning_rate": 1e38, "batch_size": 600, "epochs": 1},
+]
+
+
+@pytest.mark.parametrize("settings", DIVERGING, ids=lambda settings: settings["model"])
+def test_a_run_that_diverges_names_step_and_layer_and_keeps_sound_checkpoints(train, tmp_path, settings):
+    with pytest.raises(RunError, match=r"not finite at step \d+ \((layer .+|.+weight|.+bias|every .+)\): try a smaller") as told:
+        train(**{"optimizer": "sgd", "schedule": "constant", **settings})
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "run" / "report.json").exists()
+    arrays, progress = checkpoint.load(tmp_path / "run" / "last.safetensors")
+    assert f"the last checkpoint, of step {progress['step']}, is sound" in str(told.value)
+    assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_a_network_that_hides_its_nan_behind_relu_is_found_out(small):
+    state = build(Config(**{**QUICK, "model": "fc"}))
+    name, weight = trainable(state.model)[0]
+    weight.set_value(np.full(weight.shape, np.nan, "float32"))
+    outputs = state.model(paddle.zeros([2, 1, 28, 28]))
+    assert np.isfinite(outputs.numpy()).all()  # that is how it hides
+    with pytest.raises(RunError, match=r"the evaluation is not finite \(layer 1, a Linear: its weight is not finite\)"):
+        evaluate(state.model, small.test, LOSSES["cross_entropy"])
+    with pytest.raises(RunError, match=f"the weights are not finite at step 0 .{name}"):
+        check_weights(state)
+
+
+def test_an_optimizer_whose_state_overflowed_is_found_out():
+    # Adam's mean square of a gradient of 1e25 is infinite in float32; every later step is 0 and nothing is learned, silently.
+    state = build(Config(**{**QUICK, "model": "linear", "model_args": {}, "optimizer": "adam"}))
+    (state.model(paddle.ones([2, 1, 28, 28])).sum() * 1e25).backward()
+    state.optimizer.step()
+    assert all(np.isfinite(parameter.numpy()).all() for _, parameter in trainable(state.model))
+    with pytest.raises(RunError, match=r"the optimizer.s .+ of moment2"):
+        check_weights(state)
+
+
+def test_the_line_of_an_epoch_has_the_means_over_all_its_steps(train, tmp_path, small):
+    train(epochs=2, log_every=1, schedule="constant", optimizer="sgd", learning_rate=0.05)
+    steps, _, losses = read_metrics(tmp_path / "run" / "metrics.jsonl")["train", "loss"]
+    _, _, accuracies = read_metrics(tmp_path / "run" / "metrics.jsonl")["train", "accuracy"]
+    lines = [line for line in train.said if line.startswith("epoch ")]
+    assert len(lines) == 2
+    assert len(steps) == 24
+    for number, line in enumerate(lines):
+        epoch = slice(12 * number, 12 * (number + 1))
+        assert f"training loss {losses[epoch].mean():.4f}, accuracy {accuracies[epoch].mean():.2f} %" in line
+
+
+def test_the_training_curve_has_no_point_over_a_few_steps_only(train, tmp_path):
+    train(log_every=5)  # 24 steps, validation after 12 and 24
+    steps, _, _ = read_metrics(tmp_path / "run" / "metrics.jsonl")["train", "loss"]
+    assert steps.tolist() == [5, 10, 15, 20, 24]
+    train("few", log_every=9)
+    steps, _, _ = read_metrics(tmp_path / "few" / "metrics.jsonl")["train", "loss"]
+    assert steps.tolist() == [9, 18, 24]
+    train("long", log_every=100)
+    steps, _, _ = read_metrics(tmp_path / "long" / "metrics.jsonl")["train", "loss"]
+    assert steps.tolist() == [24]
