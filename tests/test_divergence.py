@@ -36,11 +36,16 @@ def outcomes(folder: Path, model: str):
     with open(folder / "stderr.txt", "w") as errors:
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
     lines = queue.Queue()
-    reader = threading.Thread(target=lambda: [lines.put(line) for line in [*worker.stdout, ""]], daemon=True)
-    reader.start()
+
+    def read():
+        for line in worker.stdout:
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
     recipe = "before the first run"
     try:
-        while line := lines.get(timeout=SECONDS):
+        while line := lines.get(timeout=SECONDS if recipe != "before the first run" else 120):
             told = json.loads(line)
             if "begin" in told:
                 recipe = told["recipe"]
