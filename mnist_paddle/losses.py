@@ -8,10 +8,12 @@ answer the mean digit: the plateau of 8.28, the variance of the labels, that the
 """
 
 import functools
+from typing import Annotated
 
 import paddle
 import paddle.nn.functional as F
 
+from .arguments import Fraction, Range
 from .registry import Registry
 
 LOSSES = Registry("loss")
@@ -19,25 +21,25 @@ LOSSES = Registry("loss")
 
 def load_loss(name: str, arguments: dict):
     """The loss `name` with its arguments filled in: a function of outputs and labels."""
-    return functools.partial(LOSSES.pick(name), **arguments)
+    return functools.partial(LOSSES.pick(name), **LOSSES.arguments(name, arguments))
 
 
 @LOSSES.register
-def mse_scalar(outputs, labels):
+def mse_scalar(outputs, labels, /):
     """Squared difference between one output and the digit itself: [n, 1] and [n] -> [n]; where the article starts."""
     _check(outputs, labels, needs_one=True)
     return (outputs.squeeze(1) - labels.astype(outputs.dtype)) ** 2
 
 
 @LOSSES.register
-def mse(outputs, labels):
+def mse(outputs, labels, /):
     """Squared difference from the one-hot label, averaged over the classes: [n, 10] and [n] -> [n] (Brier 1950)."""
     _check(outputs, labels)
     return ((outputs - F.one_hot(labels, outputs.shape[1])) ** 2).mean(axis=1)
 
 
 @LOSSES.register
-def cross_entropy(outputs, labels):
+def cross_entropy(outputs, labels, /):
     """Negative log-likelihood of the labels under softmax: [n, 10] scores, [n] labels -> [n] losses, in nats."""
     _check(outputs, labels)
     # With a column of labels Paddle takes a path that spares a copy; the result is a column too.
@@ -45,7 +47,7 @@ def cross_entropy(outputs, labels):
 
 
 @LOSSES.register
-def label_smoothing(outputs, labels, epsilon: float = 0.1):
+def label_smoothing(outputs, labels, /, epsilon: Fraction = 0.1):
     """Cross entropy against 1 - epsilon on the label and epsilon spread over all classes (arXiv 1512.00567): -> [n]."""
     _check(outputs, labels)
     log_probabilities = F.log_softmax(outputs, axis=1)
@@ -54,7 +56,7 @@ def label_smoothing(outputs, labels, epsilon: float = 0.1):
 
 
 @LOSSES.register
-def focal(outputs, labels, gamma: float = 2.0):
+def focal(outputs, labels, /, gamma: Annotated[float, Range(0, 100)] = 2.0):
     """Cross entropy times (1 - p) ** gamma: easy examples count less (Lin et al. 2017, arXiv 1708.02002): -> [n]."""
     losses = cross_entropy(outputs, labels)
     # exp(-loss) is the probability of the label; the clip keeps its rounding over 1 from making a negative base.

@@ -9,6 +9,7 @@ import paddle.optimizer as po
 from paddle.nn import ClipGradByGlobalNorm
 from paddle.regularizer import L2Decay
 
+from .arguments import Decay, Epsilon, Fraction
 from .registry import Registry
 
 OPTIMIZERS = Registry("optimizer")
@@ -27,54 +28,54 @@ def _l2(weight_decay: float):
 
 
 @OPTIMIZERS.register
-def sgd(common, weight_decay):
+def sgd(common, weight_decay, /):
     """Stochastic gradient descent: against the gradient of one batch, by the learning rate."""
     return po.SGD(**common, weight_decay=_l2(weight_decay))
 
 
 @OPTIMIZERS.register
-def momentum(common, weight_decay, momentum: float = 0.9, nesterov: bool = False):
+def momentum(common, weight_decay, /, momentum: Fraction = 0.9, nesterov: bool = False):
     """SGD with inertia: a decaying sum of past gradients steadies the direction (Polyak 1964)."""
     return po.Momentum(**common, weight_decay=_l2(weight_decay), momentum=momentum, use_nesterov=nesterov)
 
 
 @OPTIMIZERS.register
-def adagrad(common, weight_decay, epsilon: float = 1e-6):
+def adagrad(common, weight_decay, /, epsilon: Epsilon = 1e-6):
     """Every weight its own step, smaller the more it has moved (Duchi et al. 2011)."""
     return po.Adagrad(**common, weight_decay=_l2(weight_decay), epsilon=epsilon)
 
 
 @OPTIMIZERS.register
-def adadelta(common, weight_decay, epsilon: float = 1e-6, rho: float = 0.95):
+def adadelta(common, weight_decay, /, epsilon: Epsilon = 1e-6, rho: Decay = 0.95):
     """AdaGrad over a sliding window, in the units of the weights (Zeiler 2012, arXiv 1212.5701)."""
     return po.Adadelta(**common, weight_decay=_l2(weight_decay), epsilon=epsilon, rho=rho)
 
 
 @OPTIMIZERS.register
-def rmsprop(common, weight_decay, rho: float = 0.95, epsilon: float = 1e-6, momentum: float = 0.0):
+def rmsprop(common, weight_decay, /, rho: Decay = 0.95, epsilon: Epsilon = 1e-6, momentum: Fraction = 0.0):
     """The gradient divided by a running mean of its size (Hinton 2012)."""
     return po.RMSProp(**common, weight_decay=_l2(weight_decay), rho=rho, epsilon=epsilon, momentum=momentum)
 
 
 @OPTIMIZERS.register
-def adam(common, weight_decay, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+def adam(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
     """Momentum and a step per weight together (Kingma and Ba 2014, arXiv 1412.6980)."""
     return po.Adam(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
-def adamw(common, weight_decay, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+def adamw(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
     """Adam whose weight decay does not pass through the moments (Loshchilov and Hutter 2017, arXiv 1711.05101)."""
     return po.AdamW(**common, weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
-def adamax(common, weight_decay, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+def adamax(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
     """Adam with the largest recent gradient in place of its mean square (arXiv 1412.6980, section 7)."""
     return po.Adamax(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
-def lamb(common, weight_decay, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6):
+def lamb(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-6):
     """Adam with a step in proportion to each layer's weights, for very large batches (You et al. 2019, arXiv 1904.00962)."""
     return po.Lamb(**common, lamb_weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
