@@ -78,4 +78,6 @@ def adamax(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, ep
 @OPTIMIZERS.register
 def lamb(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-6):
     """Adam with a step in proportion to each layer's weights, for very large batches (You et al. 2019, arXiv 1904.00962)."""
-    return po.Lamb(**common, lamb_weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
+    # Paddle would leave out the trust ratio, which is what makes it lamb, where there is no weight decay.
+    moments = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    return po.Lamb(**common, lamb_weight_decay=weight_decay, **moments, always_adapt=True)
