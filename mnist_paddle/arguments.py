@@ -63,6 +63,8 @@ Dropout = Annotated[float, Range(0, 0.99)]
 Decay = Annotated[float, Range(0, 0.99999)]
 # Added to what may be zero; smaller ones vanish in float32.
 Epsilon = Annotated[float, Range(1e-16, 1)]
+# "batch" is Paddle's: the running variance, which evaluation uses, is made of the biased variances of the batches (divided by n);
+# PyTorch divides by n - 1 there. The running values keep 0.9 of themselves a step and 1e-5 is added to variances, as in PyTorch.
 Norm = Literal["none", "batch", "group"]
 Outputs = Annotated[int, Range(1, 1000)]
 # The bounds keep any network below some gigabytes: layers whose widths sum to S have at most S * S / 4 weights.

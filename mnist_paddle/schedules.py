@@ -17,7 +17,14 @@ def learning_rate(name: str, step: int, total_steps: int, base: float, warmup_st
     """The rate of step `step` (counted from 0) of `total_steps`.
 
     During the first `warmup_steps` the rate climbs in a straight line to where the schedule begins (Goyal et al. 2017,
-    arXiv 1706.02677); the schedule then runs over the steps that are left.
+    arXiv 1706.02677); the schedule then runs over the steps that are left. The last step of the warm-up has
+    warmup_steps / (warmup_steps + 1) of that rate, the step after it has all of it. That is the base rate for every schedule but
+    one_cycle, which begins at `start` times the base rate: a warm-up never reaches the base rate there, the climb after it does.
+
+    >>> [round(learning_rate("constant", step, 10, base=1.0, warmup_steps=3), 2) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    >>> [round(learning_rate("one_cycle", step, 10, base=1.0, warmup_steps=3), 2) for step in range(5)]
+    [0.01, 0.02, 0.03, 0.04, 0.48]
     """
     schedule = SCHEDULES.pick(name)
     if step < warmup_steps:

@@ -1,5 +1,6 @@
 """Every argument of every component has a type and a range, and what does not fit is one line that says what does."""
 
+import doctest
 import inspect
 import math
 import subprocess
@@ -195,3 +196,10 @@ def test_a_run_with_a_wrong_argument_ends_in_one_line_and_leaves_no_folder(run_s
     assert len(done.stderr.splitlines()) == 1
     assert flags[-1].partition("=")[0] in done.stderr
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", ["arguments", "registry", "schedules"])
+def test_the_examples_in_docstrings_run(module):
+    found = doctest.testmod(import_module(f"mnist_paddle.{module}"))
+    assert found.attempted
+    assert not found.failed
