@@ -72,6 +72,9 @@ class Config:
     weight_decay: float = setting(0.0, "L2 regularisation; decoupled in adamw and lamb", 0)
     clip_norm: float = setting(0.0, "shorten gradients to this global norm; 0: never", 0)
     ema: float = setting(0.0, "decay of an exponential moving average of the weights, used to evaluate; 0: none", 0, 0.99999)
+    ema_ramp: int = setting(
+        10, "how slowly --ema begins: step s averages with (1 + s) / (ramp + s) at most; 1: at once", 1, 10**6
+    )
     schedule: str = setting("one_cycle", "learning-rate schedule")
     schedule_args: dict = setting({}, "its arguments, such as final=0.01")
     warmup_epochs: float = setting(0.0, "epochs over which the rate climbs from zero to where the schedule begins", 0)
