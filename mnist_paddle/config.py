@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
-from .registry import UsageError, catalogue, unknown
+from .registry import UsageError, catalogue, check_argument, unknown
 
 # field -> (module, table)
 TABLES = {
@@ -72,6 +72,9 @@ class Config:
     weight_decay: float = setting(0.0, "L2 regularisation; decoupled in adamw and lamb", 0)
     clip_norm: float = setting(0.0, "shorten gradients to this global norm; 0: never", 0)
     ema: float = setting(0.0, "decay of an exponential moving average of the weights, used to evaluate; 0: none", 0, 0.99999)
+    ema_ramp: int = setting(
+        10, "how slowly --ema begins: step s averages with (1 + s) / (ramp + s) at most; 1: at once", 1, 10**6
+    )
     schedule: str = setting("one_cycle", "learning-rate schedule")
     schedule_args: dict = setting({}, "its arguments, such as final=0.01")
     warmup_epochs: float = setting(0.0, "epochs over which the rate climbs from zero to where the schedule begins", 0)
@@ -306,14 +309,17 @@ def _is_path(text: str) -> bool:
 
 
 def _check_arguments(config: Config) -> None:
-    """The keys of `--model_args` and its sisters must be arguments of the chosen part."""
+    """`--model_args` and its sisters must hold arguments of the chosen component, in their ranges; they are put in one form."""
     for name in ("model", "loss", "optimizer", "schedule"):
-        entry = choices(name)[getattr(config, name)]
-        known = [a for a in entry.arguments if a not in ("common", "weight_decay", "outputs", "labels", "progress")]
-        known += ["outputs"] if name == "model" else []
-        for key in getattr(config, f"{name}_args"):
-            if not isinstance(key, str) or key not in known:
-                raise UsageError(f"--{name}_args: {name} {entry.name}: {unknown('argument', key, known or ['(none)'])}")
+        entry, values = choices(name)[getattr(config, name)], {}
+        for key, value in getattr(config, f"{name}_args").items():
+            owner = f"--{name}_args: {name} {entry.name}"
+            if key not in entry.arguments:
+                raise UsageError(f"{owner}: {unknown('argument', key, entry.arguments or ['(none)'])}")
+            values[key] = check_argument(owner, key, entry.arguments[key].kind, value)
+            if key in TABLES and values[key] not in choices(key):
+                raise UsageError(f"{owner}: {unknown(key, values[key], choices(key))}")
+        object.__setattr__(config, f"{name}_args", values)
     for key, part in (("activation", "model"), ("momentum", "optimizer")):
         owners = [entry.name for entry in choices(part).values() if key in entry.arguments]
         if getattr(config, key) is not None and getattr(config, part) not in owners:

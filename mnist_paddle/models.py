@@ -4,12 +4,13 @@ With the default of ten outputs these are class scores (logits); with `outputs=1
 Every part returns a plain `paddle.nn.Layer`, so `MODELS["cnn"]()` works in a notebook.
 """
 
-from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from .arguments import Channels, Counts, Dropout, Norm, Outputs, Range
 from .registry import Registry, UsageError
 
 MODELS = Registry("model")
@@ -20,21 +21,20 @@ RISING = {"relu", "sigmoid", "tanh", "leaky_relu", "elu", "identity"}
 
 
 @MODELS.register
-def linear(outputs: int = 10) -> nn.Layer:
+def linear(outputs: Outputs = 10) -> nn.Layer:
     """One linear layer from the 784 pixels: the article's baseline (with outputs=1) and softmax regression."""
     return nn.Sequential(nn.Flatten(), nn.Linear(784, outputs))
 
 
 @MODELS.register
 def fc(
-    widths: Sequence[int] = (200, 100),
+    widths: Counts = (200, 100),
     activation: str = "relu",
-    dropout: float = 0.0,
-    norm: str = "none",
-    outputs: int = 10,
+    dropout: Dropout = 0.0,
+    norm: Norm = "none",
+    outputs: Outputs = 10,
 ) -> nn.Layer:
     """Fully connected layers of any widths; the course's is widths=[10,10] with sigmoid."""
-    widths = [widths] if isinstance(widths, int) else list(widths)
     layers = [nn.Flatten()]
     for before, after in zip([784, *widths], widths):
         layers += [nn.Linear(before, after), *_norm(norm, after, images=False), ACTIVATIONS.pick(activation)()]
@@ -44,28 +44,26 @@ def fc(
 
 @MODELS.register
 def cnn(
-    channels: Sequence[int] = (20, 20),
-    kernel: int = 5,
-    hidden: int = 0,
+    channels: Channels = (20, 20),
+    kernel: Annotated[int, Range(1, 28)] = 5,
+    hidden: Annotated[int, Range(0, 4096)] = 0,
     activation: str = "relu",
-    dropout: float = 0.0,
-    norm: str = "none",
-    outputs: int = 10,
+    dropout: Dropout = 0.0,
+    norm: Norm = "none",
+    outputs: Outputs = 10,
 ) -> nn.Layer:
     """The course's network: [convolution, pool] twice (20 channels, 5x5), then one linear layer."""
     blocks, side = [], 28
     for before, after in zip([1, *channels], channels):
         blocks.append(ConvBlock(before, after, kernel, pool=2, norm=norm, activation=activation))
         side = blocks[-1].output_side(side)
-    if side == 0:
-        raise UsageError(f"model cnn: {len(channels)} pools of 2 leave nothing of 28x28 pixels; at most 4 channels")
     features = channels[-1] * side * side
     head = _head(features, [hidden] if hidden else [], activation, dropout, outputs)
     return nn.Sequential(*blocks, nn.Flatten(), *head)
 
 
 @MODELS.register
-def lenet(activation: str = "tanh", dropout: float = 0.0, norm: str = "none", outputs: int = 10) -> nn.Layer:
+def lenet(activation: str = "tanh", dropout: Dropout = 0.0, norm: Norm = "none", outputs: Outputs = 10) -> nn.Layer:
     """LeNet-5 (LeCun et al. 1998) with max pooling: convolutions of 6 and 16 channels, then 120, 84 and the outputs."""
     return nn.Sequential(
         ConvBlock(1, 6, 5, pool=2, norm=norm, activation=activation),
@@ -76,19 +74,25 @@ def lenet(activation: str = "tanh", dropout: float = 0.0, norm: str = "none", ou
 
 
 @MODELS.register
-def rnn(cell: str = "lstm", hidden: int = 128, layers: int = 1, dropout: float = 0.0, outputs: int = 10) -> nn.Layer:
+def rnn(
+    cell: Literal["lstm", "gru"] = "lstm",
+    hidden: Annotated[int, Range(1, 2048)] = 128,
+    layers: Annotated[int, Range(1, 16)] = 1,
+    dropout: Dropout = 0.0,
+    outputs: Outputs = 10,
+) -> nn.Layer:
     """A recurrent network that reads the image row by row: LSTM or GRU over 28 rows of 28 pixels."""
     return nn.Sequential(RowReader(cell, hidden, layers, dropout), *_dropout(dropout), nn.Linear(hidden, outputs))
 
 
 @MODELS.register
 def resnet(
-    channels: Sequence[int] = (16, 32, 64),
-    blocks: int = 1,
+    channels: Channels = (16, 32, 64),
+    blocks: Annotated[int, Range(0, 32)] = 1,
     activation: str = "relu",
-    dropout: float = 0.0,
-    norm: str = "batch",
-    outputs: int = 10,
+    dropout: Dropout = 0.0,
+    norm: Norm = "batch",
+    outputs: Outputs = 10,
 ) -> nn.Layer:
     """A small residual network (He et al. 2015, arXiv 1512.03385): a stage per width, each begun by a halving pool."""
     layers, before = [], 1

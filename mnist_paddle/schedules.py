@@ -5,8 +5,10 @@ learning rate is multiplied. `learning_rate` puts base rate, warm-up and schedul
 """
 
 import math
+from typing import Annotated
 
-from .registry import Registry, UsageError
+from .arguments import Fraction, Range
+from .registry import Registry
 
 SCHEDULES = Registry("schedule")
 
@@ -15,7 +17,14 @@ def learning_rate(name: str, step: int, total_steps: int, base: float, warmup_st
     """The rate of step `step` (counted from 0) of `total_steps`.
 
     During the first `warmup_steps` the rate climbs in a straight line to where the schedule begins (Goyal et al. 2017,
-    arXiv 1706.02677); the schedule then runs over the steps that are left.
+    arXiv 1706.02677); the schedule then runs over the steps that are left. The last step of the warm-up has
+    warmup_steps / (warmup_steps + 1) of that rate, the step after it has all of it. That is the base rate for every schedule but
+    one_cycle, which begins at `start` times the base rate: a warm-up never reaches the base rate there, the climb after it does.
+
+    >>> [round(learning_rate("constant", step, 10, base=1.0, warmup_steps=3), 2) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    >>> [round(learning_rate("one_cycle", step, 10, base=1.0, warmup_steps=3), 2) for step in range(5)]
+    [0.01, 0.02, 0.03, 0.04, 0.48]
     """
     schedule = SCHEDULES.pick(name)
     if step < warmup_steps:
@@ -25,50 +34,46 @@ def learning_rate(name: str, step: int, total_steps: int, base: float, warmup_st
 
 
 @SCHEDULES.register
-def constant(progress: float) -> float:
+def constant(progress: float, /) -> float:
     """The same rate all the way."""
     return 1.0
 
 
 @SCHEDULES.register
-def step(progress: float, factor: float = 0.1, drops: int = 2) -> float:
+def step(
+    progress: float, /, factor: Annotated[float, Range(above=0, high=1)] = 0.1, drops: Annotated[int, Range(1, 20)] = 2
+) -> float:
     """Multiplied by `factor` at `drops` evenly spaced points: with 2, after one third and after two thirds."""
-    _require(drops >= 1, "step", "drops", drops, "at least 1")
     # The small push keeps progress 1/3 * 3 from landing just under 1 in floating point.
     return factor ** int(progress * (drops + 1) + 1e-9)
 
 
 @SCHEDULES.register
-def exponential(progress: float, final: float = 0.01) -> float:
+def exponential(progress: float, /, final: Annotated[float, Range(above=0, high=1)] = 0.01) -> float:
     """Falls by the same ratio every step, down to `final` times the base rate."""
-    _require(final > 0, "exponential", "final", final, "above 0")
     return final**progress
 
 
 @SCHEDULES.register
-def polynomial(progress: float, final: float = 0.1, power: float = 1.0) -> float:
+def polynomial(progress: float, /, final: Fraction = 0.1, power: Annotated[float, Range(above=0, high=100)] = 1.0) -> float:
     """Falls to `final` times the base rate as (1 - progress) ** power; the course's decay from 0.01 to 0.001."""
     return final + (1.0 - final) * (1.0 - progress) ** power
 
 
 @SCHEDULES.register
-def cosine(progress: float, final: float = 0.0) -> float:
+def cosine(progress: float, /, final: Fraction = 0.0) -> float:
     """Half a cosine from the base rate down to `final` times it (Loshchilov and Hutter 2016, arXiv 1608.03983)."""
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 @SCHEDULES.register
-def one_cycle(progress: float, peak: float = 0.3, start: float = 0.04, final: float = 1e-4) -> float:
+def one_cycle(
+    progress: float, /, peak: Annotated[float, Range(above=0, below=1)] = 0.3, start: Fraction = 0.04, final: Fraction = 1e-4
+) -> float:
     """Climbs from `start` to the base rate until `peak` of the run, then falls to `final`, both as half cosines.
 
     Smith and Topin 2017, arXiv 1708.07120; the base rate is the highest one.
     """
-    _require(0 < peak < 1, "one_cycle", "peak", peak, "between 0 and 1")
     if progress < peak:
         return start + (1.0 - start) * 0.5 * (1.0 - math.cos(math.pi * progress / peak))
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * (progress - peak) / (1.0 - peak)))
-
-
-def _require(holds: bool, schedule: str, argument: str, value, wanted: str) -> None:
-    if not holds:
-        raise UsageError(f"schedule {schedule}: {argument} is {value}, it must be {wanted}")

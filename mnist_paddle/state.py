@@ -89,9 +89,14 @@ def copies(model) -> dict:
 
 
 @paddle.no_grad()
-def update_average(state: State, decay: float) -> None:
-    """Move the averaged weights towards the current ones; early steps move further, so that the start is forgotten."""
-    decay = min(decay, (1 + state.step) / (10 + state.step))
+def update_average(state: State, decay: float, ramp: int = 10) -> None:
+    """Move the averaged weights towards the current ones; early steps move further, so that the start is forgotten.
+
+    Step s, counted from 1, decays by (1 + s) / (ramp + s) where that is below `decay`, as TensorFlow's moving average does with
+    a ramp of 10. A decay d is reached at step (d * ramp - 1) / (1 - d) only: 0.99 at step 890, 0.999 at step 8,990. With ramp=1
+    it is `decay` from the first step on.
+    """
+    decay = min(decay, (1 + state.step) / (ramp + state.step))
     for name, parameter in trainable(state.model):
         average = state.average[name]
         average.set_value(average * decay + parameter * (1.0 - decay))

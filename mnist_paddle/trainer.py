@@ -43,6 +43,8 @@ def train_step(state: State, model, loss_function, batch, rate: float, parts: in
     """One update: forward, loss, backward, optimiser. Returns this rank's outputs [m, k] and losses [m].
 
     With `parts` above 1 the batch goes through the network in so many pieces, whose gradients add up to those of the whole.
+    Batch norm makes an exception: it sees each piece alone, normalizes by the piece's mean and variance and moves its running
+    ones once a piece, so that its network learns otherwise than from whole batches.
     """
     state.optimizer.clear_grad()
     state.optimizer.set_lr(rate)
@@ -216,7 +218,7 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
             with contact.waiting(f"step {state.step + 1}"):
                 outputs, losses = train_step(state, model, loss_function, batch, course.rate(state.step), config.accumulate_steps)
             if state.average:
-                update_average(state, config.ema)
+                update_average(state, config.ema, config.ema_ramp)
             state.window.add(outputs, batch.labels[: len(outputs)], losses)
             watch.after_step(batch.global_size)
             signal, late = watch.ask(stop, checkpoints)

@@ -60,3 +60,30 @@ def test_clipping_shortens_the_gradient_to_the_norm():
 def test_an_unknown_optimizer_lists_the_choices():
     with pytest.raises(UsageError, match="did you mean 'adam'"):
         make_optimizer("adan", [], 0.1)
+
+
+def lamb_by_hand(weight, gradients, rate, decay, beta1=0.9, beta2=0.999, epsilon=1e-6):
+    """Algorithm 2 of You et al. 2019 for one layer, the trust ratio unbounded, in float64."""
+    first, second = np.zeros_like(weight), np.zeros_like(weight)
+    for step, gradient in enumerate(gradients, 1):
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+        direction = first / (1 - beta1**step) / (np.sqrt(second / (1 - beta2**step)) + epsilon) + decay * weight
+        weight = weight - rate * np.linalg.norm(weight) / np.linalg.norm(direction) * direction
+    return weight
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_lamb_steps_in_proportion_to_the_layers_weights_with_and_without_decay(decay):
+    random = np.random.default_rng(0)
+    start, gradients = random.normal(0, 5, (3, 4)), random.normal(size=(5, 3, 4))
+    layer = paddle.nn.Linear(3, 4, bias_attr=False)
+    layer.weight.set_value(start.astype("float32"))
+    optimizer = make_optimizer("lamb", layer.parameters(), 0.01, weight_decay=decay)
+    for gradient in gradients:
+        (layer.weight * paddle.to_tensor(gradient.astype("float32"))).sum().backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    np.testing.assert_allclose(layer.weight.numpy(), lamb_by_hand(start, gradients, 0.01, decay), rtol=1e-5, atol=1e-5)
+    # Adam would have moved every weight by about 0.01 in the first step; this layer moves by 1 % of its length.
+    assert np.linalg.norm(layer.weight.numpy() - start) > 0.02 * np.linalg.norm(start)

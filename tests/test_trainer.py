@@ -207,7 +207,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_one_line_that_names_the_step(tra
 
 
 def test_wrong_schedule_arguments_leave_no_folder(train, tmp_path):
-    with pytest.raises(UsageError, match="final is 0"):
+    with pytest.raises(UsageError, match="final must be"):
         train(schedule="exponential", schedule_args={"final": 0})
     assert not (tmp_path / "run").exists()
 

@@ -5,8 +5,11 @@ drawing is a pure function of a random generator, which the loader makes from (s
 live, in NumPy or on Paddle's device, with the same operations in the same order, so that both give the same bits.
 """
 
+from typing import Annotated
+
 import numpy as np
 
+from ..arguments import Range
 from ..registry import Registry
 
 AUGMENTATIONS = Registry("augmentation")
@@ -21,21 +24,33 @@ LOWEST, HIGHEST = np.float32(-1), np.float32(SIDE - 1e-3)
 
 
 @AUGMENTATIONS.register
-def none(generator, count: int):
+def none(generator, count: int, /):
     """The images as they are."""
     return None
 
 
 @AUGMENTATIONS.register
-def shift(generator, count: int, pixels: int = 2):
+def shift(generator, count: int, /, pixels: Annotated[int, Range(0, 28)] = 2):
     """Moved by up to 2 whole pixels in both directions."""
     moves = generator.integers(-pixels, pixels + 1, (2, count, 1, 1)).astype(np.float32)
     return _everywhere(ROWS + moves[0], COLUMNS + moves[1])
 
 
 @AUGMENTATIONS.register
-def affine(generator, count: int, degrees: float = 12.0, scale: float = 0.12, shear: float = 0.12, pixels: float = 2.0):
-    """Turned by up to 12 degrees, stretched and sheared by up to 12 %, moved by up to 2 pixels."""
+def affine(
+    generator,
+    count: int,
+    /,
+    degrees: Annotated[float, Range(0, 180)] = 12.0,
+    scale: Annotated[float, Range(0, 0.9)] = 0.12,
+    shear: Annotated[float, Range(0, 1)] = 0.12,
+    pixels: Annotated[float, Range(0, 28)] = 2.0,
+):
+    """Turned by up to 12 degrees, stretched and sheared by up to 12 %, moved by up to 2 pixels.
+
+    Places are drawn, not images: an output pixel looks up to `scale` nearer or farther from the center. A digit looked at
+    1 + s times as far is 1 / (1 + s) as large: at the default it becomes 0.89 to 1.14 times as tall and as wide, each alone.
+    """
 
     def draw(limit):
         return generator.uniform(-limit, limit, (count, 1, 1)).astype(np.float32)
@@ -50,7 +65,7 @@ def affine(generator, count: int, degrees: float = 12.0, scale: float = 0.12, sh
 
 
 @AUGMENTATIONS.register
-def elastic(generator, count: int, strength: float = 1.2, knots: int = 7):
+def elastic(generator, count: int, /, strength: Annotated[float, Range(0, 28)] = 1.2, knots: Annotated[int, Range(1, 28)] = 7):
     """Affine, then a smooth random field of displacements, as of an unsteady hand (Simard et al. 2003)."""
     rows, columns = affine(generator, count, degrees=8.0, scale=0.08, shear=0.08, pixels=1.5)
     # A coarse grid of displacements, drawn wide by linear interpolation: as smooth as a Gaussian-filtered field and far cheaper.

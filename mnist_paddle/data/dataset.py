@@ -57,19 +57,19 @@ class Dataset:
 
 
 @DATASETS.register
-def mnist(data_dir, say) -> tuple:
+def mnist(data_dir, say, /) -> tuple:
     """The 70,000 handwritten digits of LeCun, Cortes and Burges; verified to the last bit."""
     return sources.obtain(sources.MNIST, data_dir, say)
 
 
 @DATASETS.register
-def fashion_mnist(data_dir, say) -> tuple:
+def fashion_mnist(data_dir, say, /) -> tuple:
     """70,000 grey pictures of clothes in the same form (Xiao et al. 2017, arXiv 1708.07747)."""
     return sources.obtain(sources.FASHION_MNIST, data_dir, say)
 
 
 @DATASETS.register
-def custom(data_dir, say) -> tuple:
+def custom(data_dir, say, /) -> tuple:
     """Your own digits, from any file or folder that --data_dir names."""
     if data_dir is None:
         raise UsageError("--dataset custom needs --data_dir, the file or folder that holds your digits")
