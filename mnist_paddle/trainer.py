@@ -126,7 +126,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
         if error.errno not in UNWRITABLE:
             raise
         reason = f"the run folder can't be written any more ({error.strerror}); the checkpoints in it are whole"
-        on = f". When it can, go on: {resume_command(config.output_dir)}" if config.output_dir else ""
+        on = f". When it can, go on: {resume_command(config.output_dir, config.dataset)}" if config.output_dir else ""
         raise RunError(f"step {state.step if state else 0}: {reason}{on}") from error
 
 
@@ -218,7 +218,7 @@ def interrupted(run: Run, config: Config, state: State, signal: int) -> Interrup
     """What a run ends with that was asked to stop."""
     message = f"stopped by signal {signal} after step {state.step}"
     if not config.dry_run:
-        message += ", which is saved" + (f"; go on: {resume_command(run.folder)}" if run.main else "")
+        message += ", which is saved" + (f"; go on: {resume_command(run.folder, config.dataset)}" if run.main else "")
     return Interrupted(message, signal)
 
 
@@ -326,8 +326,15 @@ def finish(config: Config, course: Course, state: State, dataset: Dataset, run: 
         report = make_report(course, state, dataset, found, clock.images, seconds, device)
         run.pictures(state.step, dataset.test, found, report)
     run.write_json("report.json", report)
-    run.say(last_words(report, str(run.folder), config.dry_run, complete=state.step == course.total_steps))
+    run.say(last_words(report, run, config.dry_run, state.step == course.total_steps, limits_reached(config, state)))
     return {**report, "output_dir": str(run.folder)}
+
+
+def limits_reached(config: Config, state: State) -> dict:
+    """The settings that stopped the run and would stop it again at once, with the values under which it goes on."""
+    reached = config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy
+    stale = config.patience and state.stale >= config.patience
+    return {**({"target_accuracy": None} if reached else {}), **({"patience": 0} if stale else {})}
 
 
 def make_report(course, state, dataset, found, images: int, seconds: float, device: str) -> dict:
