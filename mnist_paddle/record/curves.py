@@ -24,8 +24,18 @@ from .attempts import Attempts
 
 METRICS = "metrics.jsonl"
 RECORDS = {"train": ("", "vdlrecords.train.log"), "validation": ("validation", "vdlrecords.validation.log")}
-# The settings that VisualDL's Hyper Parameters page shows. It lays out every pair of columns, and with all settings never ends.
-TELLING = ("model", "loss", "optimizer", "learning_rate", "schedule", "batch_size", "epochs", "augment")
+# The settings that tell runs apart, by names short enough for VisualDL's Hyper Parameters page: where one is wider than its column
+# (60 pixels in a narrow window), its Parallel Coordinates cut it in a loop that makes it longer, and the page never answers again.
+TELLING = {
+    "model": "model",
+    "loss": "loss",
+    "optimizer": "optim",
+    "learning_rate": "lr",
+    "schedule": "sched",
+    "batch_size": "batch",
+    "epochs": "epochs",
+    "augment": "aug",
+}
 # What VisualDL calls a record, and what a reader calls it.
 KINDS = {
     "scalar": "points",
@@ -116,20 +126,18 @@ class Curves:
         for digit in range(probabilities.shape[1]):
             self.draw("train", "pr_curve_raw", f"digits/{digit}", counts, digit)
 
-    def hyperparameters(self, settings: dict, results: dict, step: int) -> None:
-        """The settings that tell runs apart, numbers as numbers, and what came of them."""
+    def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
+        """The settings that tell runs apart, numbers as numbers, and the test accuracy that came of them."""
 
         def content():
-            told = {name: settings[name] for name in TELLING if name in settings}
-            plain = {name: value if type(value) in (int, float, str) else str(value) for name, value in told.items()}
-            if "learning_rate" in plain:
-                plain["learning_rate"] = float(plain["learning_rate"])  # one type in all runs: a column has one
+            plain = {short: _plain(settings[name]) for name, short in TELLING.items() if name in settings}
+            if "lr" in plain:
+                plain["lr"] = float(plain["lr"])  # a column has one type in all runs
             name = hashlib.md5(str(self.folder).encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
-            return {"name": name, "hparam_dict": plain, "metric_list": [f"result/{name}" for name in results]}
+            return {"name": name, "hparam_dict": plain, "metric_list": ["acc"]}
 
         self.draw("train", "hparam", "", content)
-        for name, value in results.items():
-            self.draw("train", "scalar", f"result/{name}", _point, step, value)
+        self.draw("train", "scalar", "acc", _point, step, accuracy)
 
     def lengths(self) -> dict[str, int]:
         """How long every file is now, in bytes. All of it is on the disk then, even if the power fails at once."""
@@ -152,6 +160,11 @@ def _record(component, kind: str, tag: str, build, arguments) -> bytes:
     named = {"tag": tag} if tag else {}
     record = getattr(component, kind)(**named, **build(*arguments), walltime=round(time.time() * 1000))
     return record.SerializeToString()
+
+
+def _plain(value):
+    """A setting as VisualDL takes it: numbers as they are, all else as text; it refuses booleans."""
+    return value if type(value) in (int, float, str) else str(value)
 
 
 def _point(step: int, value: float) -> dict:

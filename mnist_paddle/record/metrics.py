@@ -113,7 +113,9 @@ class Evaluation:
     def captions(self, examples) -> list[str]:
         """For every example: label, prediction, and how sure the network was, or the one number that it gave."""
         if self.is_regression:
-            return [f"{self.labels[i]} → {self.predictions[i]}  ({self.outputs[i, 0]:.3g})" for i in examples]
+            values = [float(value) for value in self.outputs[examples, 0]]
+            shown = [f"{value:.1f}" if abs(value) < 1000 else f"{value:.1e}" for value in values]
+            return [f"{self.labels[i]} → {self.predictions[i]}  ({value})" for i, value in zip(examples, shown)]
         share = self.probabilities[examples, self.predictions[examples]]
         return [f"{self.labels[i]} → {self.predictions[i]}  {100 * s:.0f} %" for i, s in zip(examples, share)]
 

@@ -47,7 +47,8 @@ def draw_curves(metrics, png, name: str = "") -> None:
                 continue
             _, epochs, values = series[split, metric]
             if metric == "accuracy":
-                values = np.maximum(100 - values, 0.01)  # 0 has no place on a logarithmic axis
+                # 0 has no place on a logarithmic axis, which there is unless all are 0.
+                values = np.maximum(100 - values, 0.01 if (values < 100).any() else 0)
             thin = split == "train"
             label = "training" if thin else "validation"
             axes.plot(epochs, values, "-" if thin else "o-", color=colour, lw=1.1 if thin else 1.8, ms=4.5, label=label)
@@ -182,11 +183,11 @@ def _tile_figure(images, captions, title: str = ""):
     side, gap, head = 28, 5, 9  # pixels of a picture, between two, and for the caption above
     rows, columns = max(1, -(-len(images) // 8)), 8
     height, width = rows * (side + head), columns * (side + gap) + gap
-    top = 0.45 if title else 0.0  # inches for the title
+    top, low = (0.45, 0.3) if title else (0.0, 0.1)  # inches for the title, and for the run's name below
     inches = 9 * height / width
-    figure = new_figure(9, inches + top + 0.1)
+    figure = new_figure(9, inches + top + low)
     figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0.1 / (inches + top + 0.1), 1, inches / (inches + top + 0.1)))
+    axes = figure.add_axes((0, low / (inches + top + low), 1, inches / (inches + top + low)))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     for number, (image, caption) in enumerate(zip(images, captions)):

@@ -64,7 +64,7 @@ class Run:
         self.figure("mistakes.png", plots.draw_mistakes, split.images[worst], captions)
         self.curves.images(step, "test/wrongly_recognised", split.images[worst], captions)
         self.curves.pr_curves(step, found.labels, found.probabilities)
-        self.curves.hyperparameters(self.settings, {name: report[name] for name in ("test_accuracy", "test_loss")}, step)
+        self.curves.hyperparameters(self.settings, report["test_accuracy"], step)
 
     def draw_curves(self) -> None:
         """The training so far as plots/curves.png."""
