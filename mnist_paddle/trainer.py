@@ -16,7 +16,7 @@ from . import checkpoint, distributed
 from .config import Config, make_config, settings_of
 from .contact import contact
 from .course import Course, plan
-from .data.dataset import Dataset, load_dataset
+from .data.dataset import Dataset, load_dataset, require_images
 from .data.loader import Loader, normalise
 from .device import set_device, versions
 from .losses import load_loss
@@ -26,7 +26,7 @@ from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
 from .registry import Interrupted, RunError
 from .runtime import StopRequest, default_signals
-from .saving import Checkpoints, agree, find_past, go_on, make_last
+from .saving import Checkpoints, agree, find_past, go_on, make_last, name_data
 from .state import State, build, evaluated_weights, start_from, trainable, update_average
 
 EVALUATION_BATCH = 500
@@ -114,7 +114,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     state = None
     try:
         with holding(config):
-            config, past = find_past(config)
+            config, past = find_past(name_data(config, dataset))
             state = build(config)
             dataset, course = prepare(config, past, state, dataset, say)
             clock = Clock(past.progress["seconds"], past.progress["images"]) if past else Clock()
@@ -143,6 +143,7 @@ def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, 
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
     if dataset is None:
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
+    require_images(dataset)
     agree(config, past, dataset)
     course = plan(config, len(dataset.train))
     if past:

@@ -24,8 +24,8 @@ from .attempts import Attempts
 
 METRICS = "metrics.jsonl"
 RECORDS = {"train": ("", "vdlrecords.train.log"), "validation": ("validation", "vdlrecords.validation.log")}
-# The settings that tell runs apart, by names short enough for VisualDL's Hyper Parameters page: where one is wider than its column
-# (60 pixels in a narrow window), its Parallel Coordinates cut it in a loop that makes it longer, and the page never answers again.
+# The settings that tell runs apart, by names short enough for VisualDL's Parallel Coordinates: a name wider than its column (at
+# least 60 pixels, 10 of them margin) is cut there in a loop that makes it longer each time, and the page never answers again.
 TELLING = {
     "model": "model",
     "loss": "loss",
@@ -127,17 +127,17 @@ class Curves:
             self.draw("train", "pr_curve_raw", f"digits/{digit}", counts, digit)
 
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
-        """The settings that tell runs apart, numbers as numbers, and the test accuracy that came of them."""
+        """The settings that tell runs apart, numbers as numbers, and `test`, the test accuracy that came of them."""
 
         def content():
             plain = {short: _plain(settings[name]) for name, short in TELLING.items() if name in settings}
             if "lr" in plain:
                 plain["lr"] = float(plain["lr"])  # a column has one type in all runs
             name = hashlib.md5(str(self.folder).encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
-            return {"name": name, "hparam_dict": plain, "metric_list": ["acc"]}
+            return {"name": name, "hparam_dict": plain, "metric_list": ["test"]}
 
         self.draw("train", "hparam", "", content)
-        self.draw("train", "scalar", "acc", _point, step, accuracy)
+        self.draw("train", "scalar", "test", _point, step, accuracy)
 
     def lengths(self) -> dict[str, int]:
         """How long every file is now, in bytes. All of it is on the disk then, even if the power fails at once."""
