@@ -70,6 +70,19 @@ def find_past(config: Config) -> tuple[Config, Optional[Past]]:
     return replace(config, output_dir=str(folder)), past
 
 
+def name_data(config: Config, dataset: Optional[Dataset]) -> Config:
+    """The Config that says where a dataset given in Python comes from: how it was loaded, or that it is arrays.
+
+    A run that is resumed keeps what it has recorded; whether the data is the same is seen by its fingerprint.
+    """
+    if dataset is None:
+        return config
+    told = (
+        checkpoint.settings(config.output_dir) if config.resume else dataset.settings or {"dataset": "arrays", "data_dir": None}
+    )
+    return replace(config, **{name: told[name] for name in ("dataset", "data_dir", "validation_size") if name in told})
+
+
 def agree(config: Config, past: Optional[Past], dataset: Dataset) -> None:
     """Machines that were told different things must not train together: a `UsageError` on all ranks where they differ."""
     if distributed.world_size() == 1:

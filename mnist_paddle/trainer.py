@@ -16,7 +16,7 @@ from . import checkpoint, distributed
 from .config import Config, make_config, settings_of
 from .contact import contact
 from .course import Course, plan
-from .data.dataset import Dataset, load_dataset
+from .data.dataset import Dataset, load_dataset, require_images
 from .data.loader import Loader, normalise
 from .device import set_device, versions
 from .finite import REMEDY, NotFinite, check_loss, watched
@@ -27,7 +27,7 @@ from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
 from .registry import Interrupted, RunError
 from .runtime import StopRequest, default_signals
-from .saving import Checkpoints, agree, find_past, go_on, make_last
+from .saving import Checkpoints, agree, find_past, go_on, make_last, name_data
 from .state import State, broken_weight, build, check_weights, evaluated_weights, start_from, trainable, update_average
 
 EVALUATION_BATCH = 500
@@ -126,7 +126,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     state = None
     try:
         with holding(config):
-            config, past = find_past(config)
+            config, past = find_past(name_data(config, dataset))
             state = build(config)
             dataset, course = prepare(config, past, state, dataset, say)
             clock = Clock(past.progress["seconds"], past.progress["images"]) if past else Clock()
@@ -141,7 +141,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
         if error.errno not in UNWRITABLE:
             raise
         reason = f"the run folder can't be written any more ({error.strerror}); the checkpoints in it are whole"
-        on = f". When it can, go on: {resume_command(config.output_dir)}" if config.output_dir else ""
+        on = f". When it can, go on: {resume_command(config.output_dir, config.dataset)}" if config.output_dir else ""
         raise RunError(f"step {state.step if state else 0}: {reason}{on}") from error
 
 
@@ -167,6 +167,7 @@ def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, 
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
     if dataset is None:
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
+    require_images(dataset)
     agree(config, past, dataset)
     course = plan(config, len(dataset.train))
     if past:
@@ -243,7 +244,7 @@ def interrupted(run: Run, config: Config, state: State, signal: int) -> Interrup
     """What a run ends with that was asked to stop."""
     message = f"stopped by signal {signal} after step {state.step}"
     if not config.dry_run:
-        message += ", which is saved" + (f"; go on: {resume_command(run.folder)}" if run.main else "")
+        message += ", which is saved" + (f"; go on: {resume_command(run.folder, config.dataset)}" if run.main else "")
     return Interrupted(message, signal)
 
 
@@ -362,8 +363,15 @@ def finish(config: Config, course: Course, state: State, dataset: Dataset, run: 
         report = make_report(course, state, dataset, found, clock.images, seconds, device)
         run.pictures(state.step, dataset.test, found, report)
     run.write_json("report.json", report)
-    run.say(last_words(report, str(run.folder), config.dry_run, complete=state.step == course.total_steps))
+    run.say(last_words(report, run, config.dry_run, state.step == course.total_steps, limits_reached(config, state)))
     return {**report, "output_dir": str(run.folder)}
+
+
+def limits_reached(config: Config, state: State) -> dict:
+    """The settings that stopped the run and would stop it again at once, with the values under which it goes on."""
+    reached = config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy
+    stale = config.patience and state.stale >= config.patience
+    return {**({"target_accuracy": None} if reached else {}), **({"patience": 0} if stale else {})}
 
 
 def make_report(course, state, dataset, found, images: int, seconds: float, device: str) -> dict:

@@ -1,6 +1,5 @@
 """Get a dataset and look at it closely, without training: where it came from, its splits, its classes, what is odd."""
 
-import json
 import sys
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from mnist_paddle import load_dataset, runtime
 from mnist_paddle.config import choices
 from mnist_paddle.data.dataset import check
+from mnist_paddle.files import to_json
 
 SPLITS = ("train", "validation", "test")
 
@@ -55,7 +55,7 @@ def main(argv) -> int:
         say=lambda text: print(text, file=sys.stderr),
     )
     report = look(dataset)
-    print(json.dumps(report) if arguments.json else show(report))
+    print(to_json(report) if arguments.json else show(report))
     return 0
 
 

@@ -1,9 +1,9 @@
 """Measure a trained network on any split of any dataset: accuracy, loss, per-class figures, confusion matrix."""
 
-import json
 import sys
 
 from mnist_paddle import UsageError, load_dataset, runtime
+from mnist_paddle.files import to_json
 
 
 def parse(argv):
@@ -19,22 +19,50 @@ def parse(argv):
 
 def measure(arguments) -> dict:
     """Load the network and the data and put them together."""
-    from mnist_paddle import evaluate, load_loss, load_model
+    from mnist_paddle import checkpoint, evaluate, load_loss, load_model
 
     model, settings = load_model(arguments.run)
-    name = arguments.dataset or settings["dataset"]
-    own = name == settings["dataset"] and arguments.data_dir is None
-    dataset = load_dataset(
-        name,
-        settings["data_dir"] if own else arguments.data_dir,
-        settings["validation_size"] if name == settings["dataset"] else None,
-        say=lambda text: print(text, file=sys.stderr),
-    )
+    dataset = load_data(arguments, settings, checkpoint.load(arguments.run)[1].get("data"))
     split = getattr(dataset, arguments.split)
     if len(split) == 0:
-        raise UsageError(f"--split {arguments.split}: dataset {name} has no images there")
+        raise UsageError(f"--split {arguments.split}: dataset {dataset.name} has no images there")
     found = evaluate(model, split, load_loss(settings["loss"], settings["loss_args"]))
-    return {"run": arguments.run, "dataset": name, "split": arguments.split, **found.summary()}
+    return {"run": arguments.run, "dataset": dataset.name, "split": arguments.split, **found.summary()}
+
+
+def load_data(arguments, settings: dict, trained_on):
+    """The dataset that the flags name, or that of the run. `trained_on`: the fingerprint of the data the run has seen."""
+    given = arguments.dataset is not None or arguments.data_dir is not None
+    if not given and settings["dataset"] == "arrays":
+        raise UsageError(
+            f"{arguments.run} was trained on arrays given in Python: evaluate it there, "
+            "or give a file that holds them: --dataset custom --data_dir FILE"
+        )
+    name = arguments.dataset or ("custom" if settings["dataset"] == "arrays" else settings["dataset"])
+    dataset = load_sized(name, arguments.data_dir if given else settings["data_dir"], settings["validation_size"], given)
+    if trained_on not in (None, dataset.fingerprint()):
+        if not given:
+            raise UsageError(
+                f"{arguments.run} was trained on other data than {name} from {dataset.source}: give that data by --data_dir "
+                f"(--dataset custom for your own); to measure it on this data all the same, add --dataset {name}"
+            )
+        tell(f"note: {name} from {dataset.source} is other data than {arguments.run} was trained on")
+    return dataset
+
+
+def load_sized(name: str, data_dir, validation_size, given: bool):
+    """The dataset, cut as for the training, so that it is known again; another one as it comes, where that cut is too large."""
+    try:
+        return load_dataset(name, data_dir, validation_size, say=tell)
+    except UsageError:
+        if validation_size is None or not given:
+            raise
+        return load_dataset(name, data_dir, None, say=lambda text: None)
+
+
+def tell(text: str) -> None:
+    """Say something beside the result."""
+    print(text, file=sys.stderr)
 
 
 def show(result: dict) -> str:
@@ -42,7 +70,8 @@ def show(result: dict) -> str:
     from mnist_paddle.record.metrics import report_text
 
     head = f"{result['run']} on {result['dataset']}, {result['split']}: {result['count']:,} images"
-    return f"{head}\naccuracy {result['accuracy']:.2f} %   loss {result['loss']:.4f}\n\n{report_text(result['confusion'])}"
+    loss = "not finite" if result["loss"] is None else f"{result['loss']:.4f}"
+    return f"{head}\naccuracy {result['accuracy']:.2f} %   loss {loss}\n\n{report_text(result['confusion'])}"
 
 
 def main(argv) -> int:
@@ -50,7 +79,7 @@ def main(argv) -> int:
     arguments = parse(argv)
     runtime.require_paddle()
     result = measure(arguments)
-    print(json.dumps(result) if arguments.json else show(result))
+    print(to_json(result) if arguments.json else show(result))
     return 0
 
 

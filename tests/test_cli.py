@@ -31,7 +31,7 @@ def test_train_then_evaluate_as_a_user_does(run_script, data):
     done = run_script("train", *QUICK, "--dataset", "custom", "--data_dir", data, "--output_dir", "my run")
     assert done.returncode == 0, done.stderr
     assert "test accuracy" in done.stdout
-    assert "visualdl --logdir 'my run'" in done.stdout
+    assert f"visualdl --logdir '{data.parent / 'my run'}'" in done.stdout
     assert len([line for line in done.stdout.splitlines() if line.startswith("epoch ")]) == 2
     assert done.stderr == ""  # no bar where there is no terminal
     assert (data.parent / "my run" / "report.json").exists()

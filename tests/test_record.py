@@ -75,7 +75,7 @@ def written(tmp_path):
     record.histograms(3, {"a.weight": np.arange(6.0)}, {"a.weight": np.ones((2, 3)), "b": np.array([np.inf])})
     record.images(3, "test/wrongly_recognised", make_digits(10)[0], ["1 → 2  9 %"] * 10)
     record.pr_curves(3, LABELS, probabilities(OUTPUTS))
-    record.hyperparameters({"model": "cnn", "flag": True, "none": None, "args": {"a": 1}}, {"test_accuracy": 99.0}, 3)
+    record.hyperparameters({"model": "cnn", "loss": None, "learning_rate": 1, "batch_size": 64, "seed": 3}, 99.0, 3)
     record.close()
     return tmp_path
 

@@ -46,6 +46,7 @@ class Dataset:
     test: Split
     source: str = ""
     notes: list = field(default_factory=list)
+    settings: dict = field(default_factory=dict)  # of `load_dataset`, to load it again; none where arrays were given
 
     def fingerprint(self) -> str:
         """A short text that differs where any image, label or cut between the splits differs (CRC-32)."""
@@ -78,6 +79,15 @@ def custom(data_dir, say, /) -> tuple:
     return raw, source
 
 
+@DATASETS.register
+def arrays(data_dir, say) -> tuple:
+    """Arrays of yours, given in Python: fit(config, dataset)."""
+    raise UsageError(
+        "dataset arrays is given in Python: fit(config, dataset), resume(path, dataset); "
+        "on a command line give a file that holds it: --dataset custom --data_dir FILE"
+    )
+
+
 def load_dataset(
     name: str = "mnist", data_dir: Optional[str] = None, validation_size: Optional[int] = None, say=print
 ) -> Dataset:
@@ -98,7 +108,16 @@ def load_dataset(
             f"--validation_size {size} leaves nothing of {len(train):,} training images; at most {len(train) // 6:,} is sensible"
         )
     cut = len(train) - size
-    return Dataset(name, train.part(0, cut), train.part(cut, len(train)), Split(*parts["test"]), source, notes)
+    settings = {"dataset": name, "data_dir": None if data_dir is None else str(data_dir), "validation_size": validation_size}
+    return Dataset(name, train.part(0, cut), train.part(cut, len(train)), Split(*parts["test"]), source, notes, settings)
+
+
+def require_images(dataset: Dataset) -> None:
+    """A `UsageError` where there is nothing to train on, or nothing to test with at the end."""
+    for name in ("train", "test"):
+        if not len(getattr(dataset, name)):
+            where = f" from {dataset.source}" if dataset.source else ""
+            raise UsageError(f"dataset {dataset.name}{where} has no {name} images; training needs both train and test images")
 
 
 def _with_test(raw: Raw, notes: list) -> dict:

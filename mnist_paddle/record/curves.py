@@ -1,5 +1,7 @@
 """The curves of a run: metrics.jsonl for programs, VisualDL for eyes. Off the main rank a silent object of the same shape.
 
+Tracking never ends a run: what cannot be drawn costs one line per kind. Only a disk that refuses the bytes is the run's error.
+
 VisualDL puts the same tag of several folders on one chart. Training writes into the run folder itself and validation into its
 sub-folder `validation`, so `loss` and `accuracy` are one chart with two lines.
 
@@ -8,22 +10,45 @@ A checkpoint holds how long each file was when it was written (`Curves.lengths`)
 """
 
 import hashlib
-import json
-import math
 import os
 import time
 import warnings
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
+from ..files import to_json
+from .attempts import Attempts
+
 METRICS = "metrics.jsonl"
 RECORDS = {"train": ("", "vdlrecords.train.log"), "validation": ("validation", "vdlrecords.validation.log")}
+# The settings that tell runs apart, by names short enough for VisualDL's Parallel Coordinates: a name wider than its column (at
+# least 60 pixels, 10 of them margin) is cut there in a loop that makes it longer each time, and the page never answers again.
+TELLING = {
+    "model": "model",
+    "loss": "loss",
+    "optimizer": "optim",
+    "learning_rate": "lr",
+    "schedule": "sched",
+    "batch_size": "batch",
+    "epochs": "epochs",
+    "augment": "aug",
+}
+# What VisualDL calls a record, and what a reader calls it.
+KINDS = {
+    "scalar": "points",
+    "histogram": "histograms",
+    "image": "images",
+    "pr_curve_raw": "precision-recall curves",
+    "hparam": "hyper-parameters",
+}
 
 
-def open_curves(folder, enabled: bool):
-    """The curves of the run in `folder`; silent ones where they are not wanted."""
-    return Curves(Path(folder)) if enabled else Silent()
+def open_curves(folder, enabled: bool, say=print):
+    """The curves of the run in `folder`; silent ones where they are not wanted. `say` hears what cannot be drawn."""
+    return Curves(Path(folder), say) if enabled else Silent()
 
 
 class Silent:
@@ -36,25 +61,32 @@ class Silent:
 class Curves:
     """Writes metrics.jsonl line by line and VisualDL's records."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, say=print):
         self.folder = folder
+        self.attempt = Attempts(say)
         self.lines = open(folder / METRICS, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  closed in close()
         self.writers = {}
 
-    def draw(self, split: str, kind: str, **content) -> None:
-        """Append one record to the split's VisualDL file.
+    @cached_property
+    def component(self):
+        """VisualDL's module that makes records, or None where it can't be imported."""
+        return self.attempt("VisualDL's charts", import_module, "visualdl.component.base_component")
+
+    def draw(self, split: str, kind: str, tag: str, build, *arguments) -> None:
+        """Append one record to the split's VisualDL file; `build(*arguments)` gives its content.
 
         VisualDL's own LogWriter writes from a thread that drops what it can't write (on a full disk) and goes on behind half a
         record; here an error is the run's.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from visualdl.component import base_component
+        if self.component is None:
+            return
+        record = self.attempt(KINDS[kind], _record, self.component, kind, tag, build, arguments, name=tag)
+        if record is None:
+            return
         if split not in self.writers:
             path = Path(self.folder, *RECORDS[split])
             path.parent.mkdir(exist_ok=True)
             self.writers[split] = open(path, "ab", buffering=0)  # noqa: SIM115  closed in close()
-        record = getattr(base_component, kind)(**content, walltime=round(time.time() * 1000)).SerializeToString()
         self.writers[split].write(len(record).to_bytes(8, "little") + record)
 
     def scalars(self, step: int, epoch: float, split: str, **values: float) -> None:
@@ -63,41 +95,49 @@ class Curves:
         lines = []
         for name, value in values.items():
             value = float(value)
-            self.draw(split, "scalar", tag=name, step=int(step), value=value)
-            point = {"step": step, "epoch": epoch, "split": split, "name": name}
-            point["value"] = value if math.isfinite(value) else None  # JSON knows no NaN
-            lines.append(json.dumps({**point, "time": now}))
+            self.draw(split, "scalar", name, _point, step, value)
+            lines.append(to_json({"step": step, "epoch": epoch, "split": split, "name": name, "value": value, "time": now}))
         self.lines.write("\n".join(lines) + "\n")
 
     def histograms(self, step: int, weights: dict, gradients: dict) -> None:
         """The distribution of every parameter and of its last gradient."""
         for kind, arrays in (("weights", weights), ("gradients", gradients)):
             for name, array in arrays.items():
-                if np.isfinite(array).all():
-                    counts, edges = np.histogram(array, bins=30)
-                    self.draw("train", "histogram", tag=f"{kind}/{name}", hist=counts, bin_edges=edges, step=int(step))
+                self.draw("train", "histogram", f"{kind}/{name}", histogram, array, int(step))
 
     def images(self, step: int, tag: str, images: np.ndarray, captions) -> None:
         """Digits with captions as one picture: images uint8 [n, 28, 28]."""
-        from .plots import tiles
+
+        def picture():
+            from .plots import tiles
+
+            return {"image_array": tiles(images, captions), "step": int(step)}
 
         if len(images):
-            self.draw("train", "image", tag=tag, image_array=tiles(images, captions), step=int(step))
+            self.draw("train", "image", tag, picture)
 
     def pr_curves(self, step: int, labels: np.ndarray, probabilities: np.ndarray) -> None:
         """Precision against recall for every digit: labels [n], probabilities [n, 10]."""
-        names = ("tp", "fp", "tn", "fn", "precision", "recall")
-        for digit in range(probabilities.shape[1]):
-            counts = pr_counts(labels == digit, probabilities[:, digit])
-            self.draw("train", "pr_curve_raw", tag=f"digits/{digit}", step=int(step), **dict(zip(names, counts)))
 
-    def hyperparameters(self, settings: dict, results: dict, step: int) -> None:
-        """The settings of the run and what came of them."""
-        plain = {name: value if type(value) in (int, float, str) else str(value) for name, value in settings.items()}
-        name = hashlib.md5(str(self.folder).encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
-        self.draw("train", "hparam", name=name, hparam_dict=plain, metric_list=[f"result/{name}" for name in results])
-        for name, value in results.items():
-            self.draw("train", "scalar", tag=f"result/{name}", step=int(step), value=float(value))
+        def counts(digit):
+            names = ("tp", "fp", "tn", "fn", "precision", "recall")
+            return {"step": int(step), **dict(zip(names, pr_counts(labels == digit, probabilities[:, digit])))}
+
+        for digit in range(probabilities.shape[1]):
+            self.draw("train", "pr_curve_raw", f"digits/{digit}", counts, digit)
+
+    def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
+        """The settings that tell runs apart, numbers as numbers, and `test`, the test accuracy that came of them."""
+
+        def content():
+            plain = {short: _plain(settings[name]) for name, short in TELLING.items() if name in settings}
+            if "lr" in plain:
+                plain["lr"] = float(plain["lr"])  # a column has one type in all runs
+            name = hashlib.md5(str(self.folder).encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
+            return {"name": name, "hparam_dict": plain, "metric_list": ["test"]}
+
+        self.draw("train", "hparam", "", content)
+        self.draw("train", "scalar", "test", _point, step, accuracy)
 
     def lengths(self) -> dict[str, int]:
         """How long every file is now, in bytes. All of it is on the disk then, even if the power fails at once."""
@@ -111,6 +151,41 @@ class Curves:
         self.lines.close()
         for file in self.writers.values():
             file.close()
+
+
+def _record(component, kind: str, tag: str, build, arguments) -> bytes:
+    """One record as bytes. Raises whatever its content, VisualDL or protobuf makes of it."""
+    if "%" in tag:
+        raise ValueError("VisualDL takes no % in a name")
+    named = {"tag": tag} if tag else {}
+    record = getattr(component, kind)(**named, **build(*arguments), walltime=round(time.time() * 1000))
+    return record.SerializeToString()
+
+
+def _plain(value):
+    """A setting as VisualDL takes it: numbers as they are, all else as text; it refuses booleans."""
+    return value if type(value) in (int, float, str) else str(value)
+
+
+def _point(step: int, value: float) -> dict:
+    """A point of a line."""
+    return {"step": int(step), "value": float(value)}
+
+
+def histogram(array: np.ndarray, step: int, bins: int = 30) -> dict:
+    """Counts and edges of all values. Those that hardly differ get edges a thousandth of their size apart, as equal ones do."""
+    values = np.asarray(array, np.float64).ravel()  # in float32 the range of large values overflows
+    if not len(values):
+        raise ValueError("it has no values")
+    if bad := int((~np.isfinite(values)).sum()):
+        raise ValueError(f"{bad:,} of {len(values):,} values are not finite")
+    low, high = float(values.min()), float(values.max())
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-12 * size or size < 1e-290:
+        margin = size / 1000 if size >= 1e-290 else 0.5
+        low, high = low - margin, high + margin
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
+    return {"hist": counts, "bin_edges": edges, "step": step}
 
 
 def files(folder: Path) -> list[Path]:
@@ -165,6 +240,8 @@ def records(path: Path) -> list:
 
 def pr_counts(truth: np.ndarray, scores: np.ndarray, thresholds: int = 127) -> tuple:
     """Counts over thresholds from 0 to 1: TP, FP, TN, FN, precision, recall; each a list of `thresholds` numbers."""
+    if not np.isfinite(scores).all():
+        raise ValueError("the network's outputs are not finite")
     limits = np.linspace(0, 1, thresholds)
     # How many of each kind lie at or above each limit.
     taken_true = len(scores[truth]) - np.searchsorted(np.sort(scores[truth]), limits)

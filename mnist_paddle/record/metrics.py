@@ -1,9 +1,12 @@
 """Figures that say how good a network is: pure NumPy, from outputs and labels."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+from ..files import finite
 
 CLASSES = 10
 
@@ -11,7 +14,8 @@ CLASSES = 10
 def predict(outputs: np.ndarray) -> np.ndarray:
     """The digits that outputs [n, k] mean: the largest score; of a regression head (k = 1) the nearest digit -> int64 [n]."""
     if outputs.shape[1] == 1:
-        return np.clip(np.rint(outputs[:, 0]), 0, CLASSES - 1).astype(np.int64)
+        numbers = np.nan_to_num(outputs[:, 0], nan=0.0, posinf=CLASSES - 1, neginf=0.0)  # NaN has no nearest digit
+        return np.clip(np.rint(numbers), 0, CLASSES - 1).astype(np.int64)
     return outputs.argmax(axis=1)
 
 
@@ -19,7 +23,9 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     """Softmax of scores [n, 10]; a regression head is certain of its digit -> float64 [n, 10]."""
     if outputs.shape[1] == 1:
         return np.eye(CLASSES)[predict(outputs)]
-    scores = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+    outputs = outputs.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # rows that are not finite have no probabilities: NaN
+        scores = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return scores / scores.sum(axis=1, keepdims=True)
 
 
@@ -82,27 +88,39 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Percent."""
-        return float(100 * (self.predictions == self.labels).mean())
+        """Percent; NaN where there are no examples."""
+        return float(100 * (self.predictions == self.labels).mean()) if len(self.labels) else math.nan
 
     @property
     def loss(self) -> float:
-        """Mean over the examples, summed in float64."""
-        return float(self.losses.astype(np.float64).mean())
+        """Mean over the examples, summed in float64; NaN where there are none."""
+        return float(self.losses.astype(np.float64).mean()) if len(self.losses) else math.nan
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the network gives one number, which says nothing of how sure it is."""
+        return self.outputs.shape[1] == 1
 
     def worst(self, count: int) -> np.ndarray:
-        """Up to `count` wrongly recognised examples, those first that the network was surest of: their numbers."""
+        """Up to `count` wrongly recognized examples: the surest first, of one output those farthest from their label."""
         wrong = np.flatnonzero(self.predictions != self.labels)
-        sure = self.probabilities[wrong, self.predictions[wrong]]
-        return wrong[np.argsort(-sure, kind="stable")][:count]
+        if self.is_regression:
+            bad = np.abs(self.outputs[wrong, 0] - self.labels[wrong])
+        else:
+            bad = self.probabilities[wrong, self.predictions[wrong]]
+        return wrong[np.argsort(-bad, kind="stable")][:count]
 
     def captions(self, examples) -> list[str]:
-        """For every example: label, prediction, and how sure the network was."""
+        """For every example: label, prediction, and how sure the network was, or the one number that it gave."""
+        if self.is_regression:
+            values = [float(value) for value in self.outputs[examples, 0]]
+            shown = [f"{value:.1f}" if abs(value) < 1000 else f"{value:.1e}" for value in values]
+            return [f"{self.labels[i]} → {self.predictions[i]}  ({value})" for i, value in zip(examples, shown)]
         share = self.probabilities[examples, self.predictions[examples]]
         return [f"{self.labels[i]} → {self.predictions[i]}  {100 * s:.0f} %" for i, s in zip(examples, share)]
 
     def summary(self) -> dict:
-        """Everything as plain numbers, for JSON."""
+        """Everything as plain numbers, for JSON; None for what is not finite."""
         confusion = self.confusion
         figures = {"count": len(self.labels), "accuracy": self.accuracy, "loss": self.loss}
-        return {**figures, "classes": per_class(confusion), "confusion": confusion.tolist()}
+        return {**finite(figures), "classes": per_class(confusion), "confusion": confusion.tolist()}

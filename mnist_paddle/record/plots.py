@@ -36,24 +36,43 @@ def read_metrics(path) -> dict:
     return {key: np.array(rows, float).T for key, rows in series.items()}
 
 
-def draw_curves(metrics, png) -> None:
-    """Loss, error and learning rate over the epochs, training and validation on one axis each."""
+def draw_curves(metrics, png, name: str = "") -> None:
+    """Loss, error and learning rate over the epochs, training and validation on one axis each; below it the run's name."""
     series = read_metrics(metrics)
     figure = new_figure(11, 3.6)
     panels = figure.subplots(1, 3)
-    for axes, name in zip(panels, ("loss", "accuracy", "learning_rate")):
+    for axes, metric in zip(panels, ("loss", "accuracy", "learning_rate")):
         for split, colour in (("train", TRAIN), ("validation", VALIDATION)):
-            if (split, name) not in series:
+            if (split, metric) not in series:
                 continue
-            _, epochs, values = series[split, name]
-            if name == "accuracy":
-                values = np.maximum(100 - values, 0.01)  # 0 has no place on a logarithmic axis
+            _, epochs, values = series[split, metric]
+            if metric == "accuracy":
+                # 0 has no place on a logarithmic axis, which there is unless all are 0.
+                values = np.maximum(100 - values, 0.01 if (values < 100).any() else 0)
             thin = split == "train"
             label = "training" if thin else "validation"
             axes.plot(epochs, values, "-" if thin else "o-", color=colour, lw=1.1 if thin else 1.8, ms=4.5, label=label)
-        _dress(axes, name)
-    panels[0].legend(frameon=False)
+            alone = _alone(values)
+            axes.plot(epochs[alone], values[alone], "o", color=colour, ms=3)
+        _dress(axes, metric)
+    if panels[0].lines:
+        panels[0].legend(frameon=False)
+    _sign(figure, name)
     figure.savefig(png)
+
+
+def _alone(values: np.ndarray) -> np.ndarray:
+    """Which values stand between two gaps, where a line shows nothing of them."""
+    gap = np.concatenate([[True], ~np.isfinite(values), [True]])
+    return ~gap[1:-1] & gap[:-2] & gap[2:]
+
+
+def _sign(figure, name: str) -> None:
+    """The run's name, small, in the lower right corner."""
+    if name:
+        text = name.encode("utf-8", "replace").decode()  # a folder's name may be no text
+        text = text if len(text) <= 60 else f"{text[:59]}…"
+        figure.supxlabel(text, x=0.995, ha="right", fontsize=7, color=GREY, parse_math=False)
 
 
 def _dress(axes, name: str) -> None:
@@ -62,10 +81,28 @@ def _dress(axes, name: str) -> None:
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    if name != "learning_rate" and axes.lines:
-        axes.set_yscale("log")
-    if name == "accuracy":
-        axes.yaxis.set_major_formatter(lambda value, place: f"{value:g} %")
+    if not axes.lines:
+        axes.text(0.5, 0.5, "no points yet", ha="center", va="center", color=GREY, transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
+        return
+    if name != "learning_rate":
+        _scale(axes)
+    unit = " %" if name == "accuracy" else ""
+    axes.yaxis.set_major_formatter(lambda value, place: f"{value:.6g}{unit}")
+
+
+def _scale(axes) -> None:
+    """A logarithmic axis where the values span a decade, with plain numbers at ticks that are not too many."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    values = np.concatenate([line.get_ydata() for line in axes.lines])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values) or values.max() / values.min() < 10:
+        return
+    axes.set_yscale("log")
+    few = values.max() / values.min() < 1000
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8 if not few else 12))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_resumed(straight, stopped, stops, png) -> None:
@@ -92,7 +129,7 @@ def draw_resumed(straight, stopped, stops, png) -> None:
     figure.savefig(png)
 
 
-def draw_confusion(confusion: np.ndarray, png) -> None:
+def draw_confusion(confusion: np.ndarray, png, name: str = "") -> None:
     """The confusion matrix [10, 10]: counts, with mistakes coloured by their share of the row."""
     figure = new_figure(6.4, 6)
     axes = figure.subplots()
@@ -114,6 +151,7 @@ def draw_confusion(confusion: np.ndarray, png) -> None:
     axes.set_ylabel("label")
     wrong = int(confusion.sum() - np.trace(confusion))
     axes.set_title(f"{wrong:,} of {confusion.sum():,} wrong; red: share of the row", fontsize=10, loc="left")
+    _sign(figure, name)
     figure.savefig(png)
 
 
@@ -123,10 +161,14 @@ def _square(column: int, row: int):
     return Rectangle((column - 0.5, row - 0.5), 1, 1, color="#DDE8F3")
 
 
-def draw_mistakes(images: np.ndarray, captions, png) -> None:
-    """The surest mistakes, up to 24: the digit, and `label → prediction` with the network's certainty."""
-    title = "Worst mistakes on the test set: label → prediction, certainty" if len(images) else "No mistake at all"
-    _tile_figure(images, captions, title).savefig(png)
+def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
+    """The worst mistakes, up to 24: the digit, and a caption: `label → prediction` with what else the network gave."""
+    title = "Worst mistakes on the test set" if len(images) else "No mistake at all"
+    if len(images):
+        title += ": label → prediction, " + ("certainty" if captions[0].endswith("%") else "output")
+    figure = _tile_figure(images, captions, title)
+    _sign(figure, name)
+    figure.savefig(png)
 
 
 def tiles(images: np.ndarray, captions) -> np.ndarray:
@@ -141,11 +183,11 @@ def _tile_figure(images, captions, title: str = ""):
     side, gap, head = 28, 5, 9  # pixels of a picture, between two, and for the caption above
     rows, columns = max(1, -(-len(images) // 8)), 8
     height, width = rows * (side + head), columns * (side + gap) + gap
-    top = 0.45 if title else 0.0  # inches for the title
+    top, low = (0.45, 0.3) if title else (0.0, 0.1)  # inches for the title, and for the run's name below
     inches = 9 * height / width
-    figure = new_figure(9, inches + top + 0.1)
+    figure = new_figure(9, inches + top + low)
     figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0.1 / (inches + top + 0.1), 1, inches / (inches + top + 0.1)))
+    axes = figure.add_axes((0, low / (inches + top + low), 1, inches / (inches + top + low)))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     for number, (image, caption) in enumerate(zip(images, captions)):

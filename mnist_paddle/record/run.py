@@ -1,10 +1,9 @@
 """The run folder: who may write into it, what lies in it, and the last words of a run."""
 
-import json
+import contextlib
+import io
 import os
-import shlex
 import shutil
-import sys
 import tempfile
 import time
 from contextlib import contextmanager, nullcontext
@@ -15,9 +14,10 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from .. import distributed, runtime
-from ..files import write_atomically
-from ..registry import UsageError
+from ..files import to_json, write_atomically
+from ..registry import RunError, UsageError
 from . import curves, graph, plots
+from .commands import curves_command, evaluate_command, more_command, real_command, resume_command
 
 # What marks a folder as one that holds a run.
 MARKS = ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json")
@@ -30,7 +30,7 @@ class Run:
     def __init__(self, folder, settings: dict, main: bool, say):
         self.folder, self.settings, self.main, self.say = folder, settings, main, say
         self.saved = None  # the step of the newest checkpoint
-        self.curves = curves.open_curves(folder, enabled=main)
+        self.curves = curves.open_curves(folder, enabled=main, say=say)
 
     def write_settings(self) -> None:
         """Write config.yaml, which --config takes again."""
@@ -40,7 +40,7 @@ class Run:
     def write_json(self, name: str, content: dict) -> None:
         """Write a JSON file, whole or not at all."""
         if self.main:
-            write_atomically(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
+            write_atomically(self.folder / name, (to_json(content, indent=2) + "\n").encode())
 
     @contextmanager
     def drawing(self, model: str, arguments: dict):
@@ -58,14 +58,38 @@ class Run:
         """The figures of the test set, and the same in VisualDL: what was mistaken for what."""
         if not self.main:
             return
-        folder = self.folder / "plots"
-        plots.draw_curves(self.folder / "metrics.jsonl", folder / "curves.png")
-        plots.draw_confusion(found.confusion, folder / "confusion.png")
         worst = found.worst(24)
-        plots.draw_mistakes(split.images[worst], found.captions(worst), folder / "mistakes.png")
-        self.curves.images(step, "test/wrongly_recognised", split.images[worst], found.captions(worst))
+        captions = found.captions(worst)
+        self.draw_curves()
+        self.figure("confusion.png", plots.draw_confusion, found.confusion)
+        self.figure("mistakes.png", plots.draw_mistakes, split.images[worst], captions)
+        self.curves.images(step, "test/wrongly_recognised", split.images[worst], captions)
         self.curves.pr_curves(step, found.labels, found.probabilities)
-        self.curves.hyperparameters(self.settings, {name: report[name] for name in ("test_accuracy", "test_loss")}, step)
+        self.curves.hyperparameters(self.settings, report["test_accuracy"], step)
+
+    def draw_curves(self) -> None:
+        """The training so far as plots/curves.png."""
+        self.figure("curves.png", plots.draw_curves, self.folder / curves.METRICS)
+
+    def figure(self, name: str, draw, *content) -> None:
+        """One figure in plots/, under the run's name. One that can't be drawn costs a line, a full disk is the run's error."""
+
+        def data() -> bytes:
+            picture = io.BytesIO()
+            draw(*content, picture, self.folder.absolute().name)
+            return picture.getvalue()
+
+        found = self.curves.attempt(name, data)
+        if found:
+            (self.folder / "plots").mkdir(exist_ok=True)
+            (self.folder / "plots" / name).write_bytes(found)
+
+    def draw_stop(self) -> None:
+        """The curves of a run that ends early. Everything that counts is saved by now, so nothing here may change how it ends."""
+        # A second signal is heard after the figure, which takes a second.
+        with contextlib.suppress(OSError), runtime.StopRequest():
+            if (self.folder / curves.METRICS).stat().st_size:
+                self.draw_curves()
 
 
 def say_on_main(say=None):
@@ -99,10 +123,13 @@ def open_run(output_dir, settings: dict, name: str, main: bool, say, dry_run: bo
         folder = Path(tempfile.mkdtemp(prefix="dry_run_")) if dry_run else make_folder(output_dir, name)
         lock = locked(folder)
     with lock:
-        (folder / "plots").mkdir(exist_ok=True)
         run = Run(folder, settings, True, say)
         try:
             yield run
+        except RunError:
+            if not dry_run:
+                run.draw_stop()
+            raise
         finally:
             run.curves.close()
             if dry_run:
@@ -171,40 +198,44 @@ def _new_folder(wanted: Path) -> Path:
     raise UsageError(f"{wanted}: a thousand runs of this name; give --output_dir")
 
 
-def command(script: str, arguments: str) -> str:
-    """What to type to run another of the project's scripts, seen from where this one was called."""
-    path = Path(sys.argv[0])
-    if script == "train.py" and distributed.world_size() > 1:
-        script, arguments = "launch.py", f"--nproc {distributed.local_size()} {arguments}"
-    path = path.with_name(script) if path.name in ("train.py", "evaluate.py") else Path("scripts", script)
-    return f"python {shlex.quote(str(path))} {arguments}"
+def last_words(report: dict, run: Run, dry_run: bool, complete: bool, lifted: dict) -> str:
+    """What a run ends by saying: accuracy, time, where everything lies, what to type next.
 
-
-def resume_command(folder) -> str:
-    """What to type to go on with a run."""
-    return command("train.py", f"--resume --output_dir {shlex.quote(str(folder))}")
-
-
-def last_words(report: dict, folder, dry_run: bool, complete: bool) -> str:
-    """What a run ends by saying: accuracy, time, where everything lies, what to type next."""
+    `lifted`: the settings under which a run that stopped early does not stop again at once.
+    """
+    if not run.main:
+        return ""
     if dry_run:
         return "dry run: every part worked, and the run folder is removed again; without --dry_run it trains"
     minutes, seconds = divmod(round(report["train_seconds"]), 60)
-    place = shlex.quote(str(folder))
     chosen = f"step {report['best_step']:,}"
     if report["validation_accuracy"] is not None:
         chosen += f", best of {report['evaluations']} on validation with {report['validation_accuracy']:.2f} %"
     epochs = f"{report['epochs']:g} epoch{'s' * (report['epochs'] != 1)}"
     speed = f"{report['images_per_second']:,.0f} images/s on {report['device']}"
-    more = command("train.py", f"--init_from {place}") if complete else resume_command(folder)
     return f"""
 test accuracy  {report["test_accuracy"]:.2f} %, loss {report["test_loss"]:.4f} (weights of {chosen})
 training       {epochs}, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {speed}
-run folder     {folder}
+run folder     {run.folder}
 
 next
-  curves       visualdl --logdir {place} --host 127.0.0.1 --disable-telemetry
-               then open http://127.0.0.1:8040/app/scalar; or look at {Path(folder, "plots", "curves.png")}
-  mistakes     {Path(folder, "plots", "mistakes.png")}
-  in detail    {command("evaluate.py", place)}
-  {"train more" if complete else "go on     "}   {more}"""
+{next_steps(run, complete, lifted)}"""
+
+
+def next_steps(run: Run, complete: bool, lifted: dict) -> str:
+    """The commands that continue from here, a line each."""
+    folder, settings, pictures = run.folder, run.settings, run.folder / "plots"
+    lines = []
+    if seen := curves_command(folder):
+        lines += [f"curves       {seen[0]}", f"             then open {seen[1]}; or look at {pictures / 'curves.png'}"]
+    else:
+        lines.append(f"curves       {pictures / 'curves.png'}")
+    lines.append(f"mistakes     {pictures / 'mistakes.png'}")
+    lines.append(f"in detail    {evaluate_command(folder, settings)}")
+    if settings["overfit_batches"]:  # what was to be seen is seen: more of it says nothing
+        lines.append(f"train on all {real_command(folder, settings)}")
+    elif complete:
+        lines.append(f"train more   {more_command(folder, settings)}")
+    else:
+        lines.append(f"go on        {resume_command(folder, settings['dataset'], **lifted)}")
+    return "\n".join(f"  {line}" for line in lines)
