@@ -12,18 +12,19 @@ import json
 import math
 import os
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
+
+from .libraries import visualdl
 
 METRICS = "metrics.jsonl"
 RECORDS = {"train": ("", "vdlrecords.train.log"), "validation": ("validation", "vdlrecords.validation.log")}
 
 
-def open_curves(folder, enabled: bool):
+def open_curves(folder, enabled: bool, say=print):
     """The curves of the run in `folder`; silent ones where they are not wanted."""
-    return Curves(Path(folder)) if enabled else Silent()
+    return Curves(Path(folder), say) if enabled else Silent()
 
 
 class Silent:
@@ -36,8 +37,9 @@ class Silent:
 class Curves:
     """Writes metrics.jsonl line by line and VisualDL's records."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, say):
+        self.folder, self.say = folder, say
+        self.without_visualdl = False
         self.lines = open(folder / METRICS, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  closed in close()
         self.writers = {}
 
@@ -47,9 +49,14 @@ class Curves:
         VisualDL's own LogWriter writes from a thread that drops what it can't write (on a full disk) and goes on behind half a
         record; here an error is the run's.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from visualdl.component import base_component
+        if self.without_visualdl:
+            return
+        try:
+            base_component = visualdl("visualdl.component.base_component")
+        except (ImportError, AttributeError, TypeError, OSError) as error:  # the last three: a protobuf that does not fit
+            self.without_visualdl = True
+            self.say(f"VisualDL can't be imported ({' '.join(str(error).split())[:200]}); the run goes on without its records")
+            return
         if split not in self.writers:
             path = Path(self.folder, *RECORDS[split])
             path.parent.mkdir(exist_ok=True)
@@ -156,9 +163,7 @@ def _spans(content: bytes):
 
 def records(path: Path) -> list:
     """The whole records of a VisualDL file, as its own protobuf messages; none where there is no file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from visualdl.proto import record_pb2
+    record_pb2 = visualdl("visualdl.proto.record_pb2")
     content = path.read_bytes() if path.exists() else b""
     return [record_pb2.Record.FromString(content[start:stop]) for start, stop in _spans(content)]
 

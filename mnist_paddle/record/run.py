@@ -29,7 +29,7 @@ class Run:
 
     def __init__(self, folder, settings: dict, main: bool, say):
         self.folder, self.settings, self.main, self.say = folder, settings, main, say
-        self.curves = curves.open_curves(folder, enabled=main)
+        self.curves = curves.open_curves(folder, main, say)
 
     def write_settings(self) -> None:
         """Write config.yaml, which --config takes again."""
