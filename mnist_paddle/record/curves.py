@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import flush_to_disk
 from .libraries import visualdl
 
 METRICS = "metrics.jsonl"
@@ -110,7 +111,7 @@ class Curves:
         """How long every file is now, in bytes. All of it is on the disk then, even if the power fails at once."""
         self.lines.flush()
         for file in (self.lines, *self.writers.values()):
-            os.fsync(file.fileno())
+            flush_to_disk(file.fileno())
         return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in files(self.folder) if path.exists()}
 
     def close(self) -> None:

@@ -7,14 +7,14 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from tqdm import tqdm
 
-from .. import distributed, runtime
+from .. import distributed, locks, runtime
 from ..files import write_atomically
 from ..registry import UsageError
 from . import curves, graph, plots
@@ -111,17 +111,15 @@ def open_run(output_dir, settings: dict, name: str, main: bool, say, dry_run: bo
 @contextmanager
 def locked(folder: Path):
     """Inside, no other process writes into the run folder; the lock goes with the process, however it ends."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(f"{folder}: another process is training in this folder; wait for its end, or stop it") from None
-    except OSError as error:
-        raise UsageError(f"{folder}: can't be written ({error.strerror}); make it writable, or copy it elsewhere") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.locked(folder / LOCK))
+        except Timeout:
+            raise UsageError(f"{folder}: another process is training in this folder; wait for its end, or stop it") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"{folder}: can't be written ({reason}); make it writable, or copy it elsewhere") from None
         yield
-    finally:
-        lock.release()
 
 
 def reopen(folder: Path, lengths: dict) -> list[str]:
