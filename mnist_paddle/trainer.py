@@ -125,7 +125,9 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        reason = f"the run folder can't be written any more ({error.strerror}); the checkpoints in it are whole"
+        # Named by the system where it is not the run's disk: a library that writes elsewhere must not make it look so.
+        what = error.filename or "into the run folder"
+        reason = f"can't write {what} any more ({error.strerror}); the run's checkpoints are whole"
         on = f". When it can, go on: {resume_command(config.output_dir)}" if config.output_dir else ""
         raise RunError(f"step {state.step if state else 0}: {reason}{on}") from error
 
