@@ -126,6 +126,7 @@ def script(main) -> NoReturn:
 
     So it does whatever becomes of those who read its output.
     """
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A terminal without our letters shows \\u2192 for an arrow; a log behind a pipe has every line at once.
@@ -142,6 +143,18 @@ def script(main) -> NoReturn:
         raise
     tell_launcher(status)
     sys.exit(status)
+
+
+def open_standard_streams() -> None:
+    """Send to nowhere what has no place to go (`>&-`, a detached service), before a run's file is given that descriptor."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the system gives the lowest descriptor that is free
+        if getattr(sys, name) is None:
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115  open to the end
 
 
 def tell_launcher(status: int) -> None:

@@ -21,6 +21,7 @@ from .data.loader import Loader, normalise
 from .device import set_device, versions
 from .losses import load_loss
 from .parallel.replicas import Replicas
+from .paths import recorded
 from .record.metrics import Evaluation
 from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
@@ -144,6 +145,8 @@ def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, 
     if config.init_from is not None and not past:
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
     if dataset is None:
+        if past and config.data_dir == past.progress["config"].get("data_dir"):
+            recorded(config.data_dir, past.path.parent)
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
     agree(config, past, dataset)
     course = plan(config, len(dataset.train))

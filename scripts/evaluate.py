@@ -4,6 +4,7 @@ import json
 import sys
 
 from mnist_paddle import UsageError, load_dataset, runtime
+from mnist_paddle.paths import recorded
 
 
 def parse(argv):
@@ -26,7 +27,7 @@ def measure(arguments) -> dict:
     own = name == settings["dataset"] and arguments.data_dir is None
     dataset = load_dataset(
         name,
-        settings["data_dir"] if own else arguments.data_dir,
+        recorded(settings["data_dir"], arguments.run) if own else arguments.data_dir,
         settings["validation_size"] if name == settings["dataset"] else None,
         say=lambda text: print(text, file=sys.stderr),
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,17 @@ def test_a_run_needs_no_home_folder(name, digits, run_script, tmp_path):
     assert {"vdlrecords.train.log", "plots/curves.png", "plots/mistakes.png", "report.json"} <= names
     assert any(name.startswith("vdlgraph.") for name in names)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.npz", "home", "run"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes as Unix does")
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"])
+def test_closed_standard_streams_do_not_end_a_run(closed, digits, tmp_path):
+    command = shlex.join([sys.executable, str(SCRIPTS / "train.py"), *digits, "--output_dir", "run"])
+    done = subprocess.run(["sh", "-c", f"exec {command} {closed}"], cwd=tmp_path, timeout=100)
+    assert done.returncode == 0
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        json.loads(line)
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["epochs"] == 1
 
 
 def test_a_visualdl_that_cannot_be_imported_costs_a_line_and_its_records(digits, run_script, tmp_path):
