@@ -79,6 +79,10 @@ def require_paddle() -> None:
     """A `UsageError` that names both commands where neither build of paddle is installed."""
     if "paddle" in sys.modules:
         return
+    try:
+        os.getcwd()
+    except OSError:  # Paddle's import would end with a traceback
+        raise UsageError("the working folder is not there any more; change to another one (cd) and try again") from None
     if importlib.util.find_spec("paddle") is None:
         raise UsageError(f"PaddlePaddle is not installed: {INSTALL}")
     if not paddle_has_a_home():

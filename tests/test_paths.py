@@ -1,6 +1,9 @@
 """Paths as users type them, and runs that are looked at from elsewhere."""
 
 import importlib.util
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from mnist_paddle.checkpoint import load, to_resume
 from mnist_paddle.config import PATHS, settings_of
 from mnist_paddle.data.sources import read_local
 from mnist_paddle.paths import recorded
+from mnist_paddle.record.run import make_folder
 
 
 @pytest.fixture
@@ -69,6 +73,31 @@ def test_a_run_names_its_files_by_whole_paths(home):
     settings = settings_of(Config(data_dir="digits.npz", init_from="../old"))
     assert settings["data_dir"] == str(Path.cwd() / "digits.npz")
     assert settings["init_from"] == str(Path.cwd().parent / "old")
+
+
+def test_a_folder_that_can_not_be_made_is_named_with_the_reason(home):
+    (home / "file").touch()
+    (home / "link").symlink_to("nowhere")
+    (home / "loop").symlink_to("loop")
+    places = {
+        "link": "a link to nowhere, which is not there",
+        "loop": "a link to loop",
+        "file": "a file",
+        "file/x": "Not a direc",
+    }
+    for name, reason in places.items():
+        with pytest.raises(UsageError, match=f"{name}: can't make a run folder here .*{reason}"):
+            make_folder(str(home / name), "a")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a working folder can't be deleted")
+def test_a_working_folder_that_was_deleted_is_one_line(tmp_path):
+    (tmp_path / "gone").mkdir()
+    command = shlex.join([sys.executable, str(SCRIPTS / "train.py"), "--dry_run", "--model", "linear"])
+    command = f"cd gone && rmdir ../gone && exec {command}"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert done.stderr == "error: the working folder is not there any more; change to another one (cd) and try again\n"
 
 
 @pytest.fixture

@@ -150,9 +150,13 @@ def make_folder(output_dir, name: str) -> Path:
         if not os.access(folder, os.W_OK):
             raise PermissionError(13, "no permission to write")
     except OSError as error:
-        raise UsageError(
-            f"{output_dir or 'runs'}: can't make a run folder here ({error.strerror}); give another --output_dir"
-        ) from None
+        place = output_dir or "runs"
+        reason = error.strerror
+        if os.path.islink(place) and not os.path.exists(place):
+            reason = f"it is a link to {os.readlink(place)}, which is not there"
+        elif os.path.isfile(place):
+            reason = "it is a file"
+        raise UsageError(f"{place}: can't make a run folder here ({reason}); give another --output_dir") from None
     return folder
 
 
