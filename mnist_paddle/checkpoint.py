@@ -16,6 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from .files import write_atomically
+from .paths import expand
 from .registry import UsageError, call
 
 FORMAT = 2  # 1 had no checksum
@@ -70,7 +71,7 @@ def digest(arrays: dict[str, np.ndarray], text: str) -> str:
 
 def locate(path) -> Path:
     """The checkpoint that a path means: the file itself, or of a run folder the weights that its report is about."""
-    path = Path(path)
+    path = Path(expand(path, "the run"))
     if not is_folder(path):
         return path
     names = [name for name in ("final", "best") if (path / f"{name}{SUFFIX}").exists()]
@@ -92,7 +93,7 @@ def to_resume(path) -> tuple[Path, Path]:
     """
     if path is None:
         raise UsageError("--resume goes on with the run folder that --output_dir names; give --output_dir")
-    path = Path(path)
+    path = Path(expand(path, "--output_dir"))
     named = not is_folder(path) and path.suffix == SUFFIX
     folder = path.parent if named else path
     try:
@@ -224,7 +225,8 @@ def load_model(path):
     model = call("model", MODELS.pick(config.model), config.model_arguments())
     restore_model(model, weights(arrays), path)
     model.eval()
-    return model, settings_of(config)
+    # As recorded: an early run has paths that are seen from the folder in which it was trained.
+    return model, {**settings_of(config), "data_dir": config.data_dir, "init_from": config.init_from}
 
 
 def settings(path) -> dict:

@@ -7,11 +7,13 @@ the names are read from the source of the tables, so that `--help` and usage err
 import dataclasses
 import json
 import math
+import os
 import re
 import sys
 from dataclasses import dataclass
 from typing import Optional
 
+from . import paths
 from .registry import UsageError, catalogue, check_argument, unknown
 
 # field -> (module, table)
@@ -120,6 +122,9 @@ class Config:
     )
 
     def __post_init__(self):
+        for name in PATHS:
+            if isinstance(getattr(self, name), (str, os.PathLike)):
+                object.__setattr__(self, name, paths.expand(getattr(self, name), f"--{name}"))
         for field in dataclasses.fields(self):
             _check_field(field.name, getattr(self, field.name), field)
         for name in TABLES:
@@ -185,9 +190,14 @@ def make_config(settings: dict) -> Config:
 
 
 def settings_of(config: Config) -> dict:
-    """The settings that describe a run, as JSON and YAML hold them: all but where it lies and whether it was resumed."""
+    """The settings that describe a run, as JSON and YAML hold them: all but where it lies and whether it was resumed.
+
+    Paths are absolute, so that the run can be evaluated and resumed from any working folder.
+    """
     settings = json.loads(json.dumps(dataclasses.asdict(config)))
     del settings["resume"], settings["output_dir"]
+    for name in ("data_dir", "init_from"):
+        settings[name] = paths.absolute(settings[name])
     return settings
 
 
@@ -257,7 +267,7 @@ def tidy(argv: list) -> list:
             following = [_pairs(following[0])]
             rest += [word, *following]
         elif word == "--config":
-            front += [word, *following]
+            front += [word, *(paths.expand(name, "--config") for name in following)]
         else:
             rest.append(word)
             following = []

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from pathlib import Path
@@ -26,6 +27,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 def prepare(environment=os.environ) -> None:
     """Set what speeds paddle up on this processor. Calling it twice, or after paddle, does no harm."""
+    if environment.get("HOME") == "":  # counts as unset, or ~/runs would be /runs
+        del environment["HOME"]
     if needs_amd_switch():
         environment.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     environment.setdefault("GLOG_minloglevel", "2")  # Paddle's own notes (not its errors) would break the progress bar.
@@ -74,8 +77,35 @@ def usable_cores() -> int:
 
 def require_paddle() -> None:
     """A `UsageError` that names both commands where neither build of paddle is installed."""
-    if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:
+    if "paddle" in sys.modules:
+        return
+    try:
+        os.getcwd()
+    except OSError:  # Paddle's import would end with a traceback
+        raise UsageError("the working folder is not there any more; change to another one (cd) and try again") from None
+    if importlib.util.find_spec("paddle") is None:
         raise UsageError(f"PaddlePaddle is not installed: {INSTALL}")
+    if not paddle_has_a_home():
+        home = os.environ.get("HOME")
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["HOME"] = folder
+            try:
+                importlib.import_module("paddle")
+            finally:
+                del os.environ["HOME"]
+                os.environ.update({} if home is None else {"HOME": home})
+
+
+def paddle_has_a_home() -> bool:
+    """Whether the folder can be made that Paddle makes when it is imported; if not, its import would fail."""
+    home = os.path.expanduser("~")
+    try:
+        # Paddle's own choice and names. Where it can write neither at home nor here, it ends with a traceback.
+        home = home if os.access(home, os.W_OK) else tempfile.gettempdir()
+        os.makedirs(os.path.join(home, ".cache", "paddle", "dataset"), exist_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def fail(error, status: int) -> int:
@@ -100,6 +130,7 @@ def script(main) -> NoReturn:
 
     So it does whatever becomes of those who read its output.
     """
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A terminal without our letters shows \\u2192 for an arrow; a log behind a pipe has every line at once.
@@ -116,6 +147,18 @@ def script(main) -> NoReturn:
         raise
     tell_launcher(status)
     sys.exit(status)
+
+
+def open_standard_streams() -> None:
+    """Send to nowhere what has no place to go (`>&-`, a detached service), before a run's file is given that descriptor."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the system gives the lowest descriptor that is free
+        if getattr(sys, name) is None:
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115  open to the end
 
 
 def tell_launcher(status: int) -> None:

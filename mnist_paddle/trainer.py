@@ -22,6 +22,7 @@ from .device import set_device, versions
 from .finite import REMEDY, NotFinite, check_loss, watched
 from .losses import load_loss
 from .parallel.replicas import Replicas
+from .paths import recorded
 from .record.metrics import Evaluation
 from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
@@ -140,7 +141,9 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        reason = f"the run folder can't be written any more ({error.strerror}); the checkpoints in it are whole"
+        # Named by the system where it is not the run's disk: a library that writes elsewhere must not make it look so.
+        what = error.filename or "into the run folder"
+        reason = f"can't write {what} any more ({error.strerror}); the run's checkpoints are whole"
         on = f". When it can, go on: {resume_command(config.output_dir, config.dataset)}" if config.output_dir else ""
         raise RunError(f"step {state.step if state else 0}: {reason}{on}") from error
 
@@ -166,6 +169,8 @@ def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, 
     if config.init_from is not None and not past:
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
     if dataset is None:
+        if past and config.data_dir == past.progress["config"].get("data_dir"):
+            recorded(config.data_dir, past.path.parent)
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
     require_images(dataset)
     agree(config, past, dataset)

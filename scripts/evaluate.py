@@ -4,6 +4,7 @@ import sys
 
 from mnist_paddle import UsageError, load_dataset, runtime
 from mnist_paddle.files import to_json
+from mnist_paddle.paths import recorded
 
 
 def parse(argv):
@@ -39,7 +40,9 @@ def load_data(arguments, settings: dict, trained_on):
             "or give a file that holds them: --dataset custom --data_dir FILE"
         )
     name = arguments.dataset or ("custom" if settings["dataset"] == "arrays" else settings["dataset"])
-    dataset = load_sized(name, arguments.data_dir if given else settings["data_dir"], settings["validation_size"], given)
+    dataset = load_sized(
+        name, arguments.data_dir if given else recorded(settings["data_dir"], arguments.run), settings["validation_size"], given
+    )
     if trained_on not in (None, dataset.fingerprint()):
         if not given:
             raise UsageError(

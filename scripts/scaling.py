@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mnist_paddle import runtime
+from mnist_paddle.paths import output_file
 from mnist_paddle.scaling import Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
 
 BATCH, STEPS = 64, 100
@@ -219,6 +220,7 @@ def main(arguments) -> int:
     """Measure 1..N ranks in turns, report; the exit status."""
     from mnist_paddle.launcher import visible_gpus
 
+    png = output_file(arguments.draw, "--draw")
     counts = range(1, (visible_gpus() or runtime.usable_cores()) + 1)
     runs = {ranks: [] for ranks in counts}
     for _ in range(arguments.repeats):
@@ -227,8 +229,8 @@ def main(arguments) -> int:
     planned = Network(arguments.latency_us / 1e6, arguments.gbit * 1e9 / 8)
     found = report(runs, planned, arguments.parts)
     print(json.dumps(found) if arguments.json else show(found))
-    if arguments.draw:
-        draw(found, arguments.draw)
+    if png:
+        draw(found, png)
     return 0
 
 

@@ -18,6 +18,7 @@ import psutil
 
 from mnist_paddle import RunError, UsageError, load_config, runtime
 from mnist_paddle.launcher import paddle_command
+from mnist_paddle.paths import expand, output_file
 
 TRAIN = Path(__file__).with_name("train.py")
 NAMES = {"term": "SIGTERM", "int": "SIGINT", "kill": "SIGKILL", "minutes": "--max_minutes"}
@@ -60,6 +61,8 @@ def parse(argv):
         raise UsageError("only a POSIX system has the signals that this script sends")
     if own.stops < 1 or own.nproc < 1:
         raise UsageError("--stops and --nproc must be at least 1")
+    own.draw = output_file(own.draw, "--draw")
+    own.folder = own.folder and expand(own.folder, "--folder")
     config = load_config(flags)
     for name in ("resume", "dry_run"):
         if getattr(config, name):
@@ -231,7 +234,10 @@ def main(argv) -> int:
     runtime.require_paddle()
     folder = Path(own.folder) if own.folder else Path(tempfile.mkdtemp(prefix="verify_resume_"))
     if own.folder:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--folder {folder}: can't be made ({error.strerror}); give another") from None
         if any((folder / name).exists() for name in ("straight", "stopped")):
             raise UsageError(f"{folder} holds runs already; give another --folder")
     try:

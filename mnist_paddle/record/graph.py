@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def start(folder, model: str, arguments: dict) -> subprocess.Popen:
     root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     command = [sys.executable, "-m", __name__, str(folder), model, json.dumps(arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, errors="replace", **pipes)
 
 
 def finish(drawing: subprocess.Popen, say, seconds: float = 60) -> None:
@@ -67,4 +69,7 @@ def _old_operator(name: str):
 
 
 if __name__ == "__main__":
-    draw(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    # Paddle's tracer and VisualDL write below the home folder, which may be missing; what they write there is not needed later.
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(HOME=home, USERPROFILE=home)
+        draw(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

@@ -1,13 +1,11 @@
 """Figures for people without a browser. Drawn through matplotlib's objects, so that a notebook's own figures are left alone."""
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
 
-# VisualDL makes the root logger talkative; matplotlib's notes on its font cache are nobody's business here.
-logging.getLogger("matplotlib").setLevel(logging.WARNING)
+from .libraries import own_settings
 
 DPI = 120
 TRAIN, VALIDATION, GREY = "#4C78A8", "#E45756", "#666666"
@@ -36,6 +34,7 @@ def read_metrics(path) -> dict:
     return {key: np.array(rows, float).T for key, rows in series.items()}
 
 
+@own_settings
 def draw_curves(metrics, png, name: str = "") -> None:
     """Loss, error and learning rate over the epochs, training and validation on one axis each; below it the run's name."""
     series = read_metrics(metrics)
@@ -105,6 +104,7 @@ def _scale(axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
+@own_settings
 def draw_resumed(straight, stopped, stops, png) -> None:
     """Training loss of a run that was never stopped, and over it that of one that was, after the steps `stops`."""
     figure = new_figure(9, 4)
@@ -129,6 +129,7 @@ def draw_resumed(straight, stopped, stops, png) -> None:
     figure.savefig(png)
 
 
+@own_settings
 def draw_confusion(confusion: np.ndarray, png, name: str = "") -> None:
     """The confusion matrix [10, 10]: counts, with mistakes coloured by their share of the row."""
     figure = new_figure(6.4, 6)
@@ -161,6 +162,7 @@ def _square(column: int, row: int):
     return Rectangle((column - 0.5, row - 0.5), 1, 1, color="#DDE8F3")
 
 
+@own_settings
 def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
     """The worst mistakes, up to 24: the digit, and a caption: `label → prediction` with what else the network gave."""
     title = "Worst mistakes on the test set" if len(images) else "No mistake at all"
@@ -171,6 +173,7 @@ def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
     figure.savefig(png)
 
 
+@own_settings
 def tiles(images: np.ndarray, captions) -> np.ndarray:
     """The same as an array uint8 [height, width, 3], for VisualDL."""
     canvas = _tile_figure(images, captions).canvas
@@ -203,6 +206,7 @@ def _tile_figure(images, captions, title: str = ""):
     return figure
 
 
+@own_settings
 def draw_scaling(measured: dict, curves: dict, efficiencies: dict, batch: int, png) -> None:
     """Images a second over ranks, and efficiency over the batch of a rank.
 

@@ -6,14 +6,14 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from tqdm import tqdm
 
-from .. import distributed, runtime
+from .. import distributed, locks, runtime
 from ..files import to_json, write_atomically
 from ..registry import RunError, UsageError
 from . import curves, graph, plots
@@ -139,17 +139,15 @@ def open_run(output_dir, settings: dict, name: str, main: bool, say, dry_run: bo
 @contextmanager
 def locked(folder: Path):
     """Inside, no other process writes into the run folder; the lock goes with the process, however it ends."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(f"{folder}: another process is training in this folder; wait for its end, or stop it") from None
-    except OSError as error:
-        raise UsageError(f"{folder}: can't be written ({error.strerror}); make it writable, or copy it elsewhere") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.locked(folder / LOCK))
+        except Timeout:
+            raise UsageError(f"{folder}: another process is training in this folder; wait for its end, or stop it") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"{folder}: can't be written ({reason}); make it writable, or copy it elsewhere") from None
         yield
-    finally:
-        lock.release()
 
 
 def reopen(folder: Path, lengths: dict) -> list[str]:
@@ -180,9 +178,13 @@ def make_folder(output_dir, name: str) -> Path:
         if not os.access(folder, os.W_OK):
             raise PermissionError(13, "no permission to write")
     except OSError as error:
-        raise UsageError(
-            f"{output_dir or 'runs'}: can't make a run folder here ({error.strerror}); give another --output_dir"
-        ) from None
+        place = output_dir or "runs"
+        reason = error.strerror
+        if os.path.islink(place) and not os.path.exists(place):
+            reason = f"it is a link to {os.readlink(place)}, which is not there"
+        elif os.path.isfile(place):
+            reason = "it is a file"
+        raise UsageError(f"{place}: can't make a run folder here ({reason}); give another --output_dir") from None
     return folder
 
 
