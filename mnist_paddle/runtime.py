@@ -8,17 +8,23 @@ import contextlib
 import ctypes
 import gzip  # noqa: F401  Paddle 2.6 crashes when zlib is first loaded after it, so zlib is loaded here.
 import importlib.util
+import json
 import os
 import signal
+import stat
 import sys
 import threading
 import warnings
 from pathlib import Path
 from typing import NoReturn
 
-from .registry import RunError, UsageError
+from .registry import Interrupted, RunError, UsageError
 
 INSTALL = "pip install paddlepaddle (CPU) or pip install paddlepaddle-gpu (GPU)"
+
+KEPT_PROXIES = "MNIST_PADDLE_PROXIES"  # JSON of environment variables, from scripts/launch.py to its ranks
+# What asks a process to stop. Windows has no SIGHUP, which is sent when the terminal is closed.
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 
 # glibc's mallopt parameters, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -26,6 +32,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 def prepare(environment=os.environ) -> None:
     """Set what speeds paddle up on this processor. Calling it twice, or after paddle, does no harm."""
+    for name in list(environment):
+        # A launcher's variable that is set to nothing counts as unset; Paddle's import fails on it.
+        if name.startswith(("PADDLE_", "FLAGS_selected_")) and not environment[name].strip():
+            del environment[name]
+    restore_proxies(environment)
     if needs_amd_switch():
         environment.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     environment.setdefault("GLOG_minloglevel", "2")  # Paddle's own notes (not its errors) would break the progress bar.
@@ -35,6 +46,12 @@ def prepare(environment=os.environ) -> None:
     # Said by every batch norm of Paddle's in every run.
     warnings.filterwarnings("ignore", message="When training, we now always track")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="paddle|visualdl|google")
+
+
+def restore_proxies(environment=os.environ) -> None:
+    """Give a rank the proxies that scripts/launch.py kept from Paddle's launcher: downloads may need them, ranks never do."""
+    for name, value in json.loads(environment.pop(KEPT_PROXIES, "{}")).items():
+        environment.setdefault(name, value)
 
 
 def needs_amd_switch(cpuinfo: str = "/proc/cpuinfo") -> bool:
@@ -78,9 +95,20 @@ def require_paddle() -> None:
         raise UsageError(f"PaddlePaddle is not installed: {INSTALL}")
 
 
+def error_line(error) -> str:
+    """An error as the one line that scripts end with."""
+    return f"error: {' '.join(str(error).split())}"
+
+
 def fail(error, status: int) -> int:
     """Print an error as one line on stderr and return the exit status: what every script ends with when it fails."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return end_with(error_line(error), status)
+
+
+def end_with(line: str, status: int) -> int:
+    """Print a last line on stderr, which may be gone, and return the exit status."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
     return status
 
 
@@ -106,6 +134,8 @@ def script(main) -> NoReturn:
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         status = main(sys.argv[1:])
+    except Interrupted as stop:  # the user's wish, and no error
+        status = end_with(" ".join(str(stop).split()), stop.status)
     except (UsageError, RunError) as error:
         status = fail(error, error.status)
     except BrokenPipeError:
@@ -118,46 +148,106 @@ def script(main) -> NoReturn:
     sys.exit(status)
 
 
+def status_file():
+    """Where this rank leaves its exit status under paddle.distributed.launch, beside its log; scripts/launch.py reads it."""
+    folder = os.environ.get("PADDLE_LOG_DIR")
+    return Path(folder, f"status.{os.getpid()}") if folder else None
+
+
 def tell_launcher(status: int) -> None:
-    """Leave the exit status beside this rank's log, where paddle.distributed.launch keeps one: scripts/launch.py reads it."""
-    if "PADDLE_LOG_DIR" in os.environ:
-        place = Path(os.environ["PADDLE_LOG_DIR"], f"status.{os.getpid()}")
+    """Leave the exit status for scripts/launch.py, where this process is a rank."""
+    if place := status_file():
         with contextlib.suppress(OSError):  # a full disk is not worth a second error
             place.write_text(str(status))
 
 
 def silence_stdout() -> None:
     """Send what is still printed to nowhere: nobody reads it any more, as after `| head`."""
+    _silence(sys.stdout)
+
+
+def silence_lost_terminal() -> None:
+    """Send what is still printed on a terminal that was closed to nowhere, so that a run can save and end."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a notebook's have no number
+            # A closed terminal is still a character device and no terminal any more.
+            if not stream.isatty() and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
+                _silence(stream)
+
+
+def _silence(stream) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
+def signal_name(number: int) -> str:
+    """SIGTERM for 15."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def is_ignored(number: int) -> bool:
+    """Whether the parent (nohup, a shell's background job) has set a signal to be ignored; it then stays so."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
 def default_signals() -> None:
-    """SIGINT as Python has it, and SIGTERM silent: Paddle puts a handler on it at import, which prints a C++ trace and dies."""
-    # Paddle's handler is set behind Python's back, so that Python still takes it for the default one.
+    """SIGINT as Python has it, and SIGTERM without Paddle's handler, which is set at import, prints a C++ trace and dies."""
+    # Paddle's handler is set behind Python's back, so that Python still takes the one before it for what is set.
     if threading.current_thread() is not threading.main_thread():
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGTERM) in (None, signal.SIG_DFL):
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if not is_ignored(signal.SIGINT):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
-def end_at_interrupt() -> None:
-    """Let SIGINT end the process with one line: raised inside an import, KeyboardInterrupt comes out as all sorts of errors."""
+@contextlib.contextmanager
+def plain_signals():
+    """Inside, a stop signal ends the process without a word."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in STOP_SIGNALS if not is_ignored(number)}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _ending(when: str):
+    """A signal handler that ends the process with one line."""
 
     def end(number, frame):
-        fail("stopped before the run began", 128 + number)
-        os._exit(128 + number)
+        silence_lost_terminal()
+        status = end_with(f"stopped by {signal_name(number)} {when}", 128 + number)
+        tell_launcher(status)
+        os._exit(status)
 
+    return end
+
+
+_BEFORE = _ending("before the run began")
+_AFTER = _ending("after the training, which is saved; its report may be missing")
+
+
+def end_at_signal() -> None:
+    """Let a stop signal end the process with one line.
+
+    Raised inside an import, KeyboardInterrupt comes out as all sorts of errors.
+    """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, end)
+        for number in STOP_SIGNALS:
+            if not is_ignored(number):
+                signal.signal(number, _BEFORE)
 
 
 class StopRequest:
-    """SIGTERM and SIGINT as a wish to stop: the loop ends its step, saves and leaves. A second SIGINT ends it at once.
+    """SIGTERM, SIGINT and SIGHUP as a wish to stop: the loop ends its step, saves and leaves. A second SIGINT ends it at once.
 
-    Inside the `with`, `signal` is the number received, or None. Outside the main thread Python takes no handlers, so none is set.
+    Inside the `with`, `signal` is the number received, or None. Outside the main thread Python takes no handlers, so none is set;
+    nor for a signal that the parent has set to be ignored.
     """
 
     def __init__(self):
@@ -166,15 +256,17 @@ class StopRequest:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._receive)
+            for number in STOP_SIGNALS:
+                if not is_ignored(number):
+                    self._before[number] = signal.signal(number, self._receive)
         return self
 
     def _receive(self, number, frame):
+        silence_lost_terminal()
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
 
     def __exit__(self, *error):
         for number, handler in self._before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+            signal.signal(number, _AFTER if handler is _BEFORE else handler or signal.SIG_DFL)

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
-    {"registry", "runtime", "contact", "distributed", "files", "processes", "version"},
+    {"registry", "runtime", "contact", "watchdog", "distributed", "files", "processes", "version"},
     {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
@@ -18,8 +18,8 @@ FLOORS = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Inside floor 0, what is below what.
-GROUND = {("runtime", "registry"), ("contact", "registry"), ("contact", "runtime")}
-GROUND |= {("distributed", "contact"), ("distributed", "runtime")}
+GROUND = {("runtime", "registry"), ("contact", "registry"), ("contact", "runtime"), ("contact", "watchdog")}
+GROUND |= {("distributed", name) for name in ("contact", "registry", "runtime")}
 
 
 def imported(path: Path):
