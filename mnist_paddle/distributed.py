@@ -14,7 +14,8 @@ import numpy as np
 
 from .contact import contact
 from .registry import UsageError
-from .runtime import plain_signals, usable_cores
+from .runtime import usable_cores
+from .signals import plain_signals
 
 RANK, RANKS, LOCAL_RANK, LOCAL_RANKS = "PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM", "PADDLE_LOCAL_RANK", "PADDLE_LOCAL_SIZE"
 GPU, OWN_ENDPOINT, ENDPOINTS, MASTER = (

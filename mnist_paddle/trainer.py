@@ -25,8 +25,8 @@ from .record.metrics import Evaluation
 from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
 from .registry import Interrupted, RunError
-from .runtime import StopRequest, default_signals, signal_name
 from .saving import Checkpoints, agree, find_past, go_on, make_last
+from .signals import StopRequest, default_signals, signal_name
 from .state import State, build, evaluated_weights, start_from, trainable, update_average
 
 EVALUATION_BATCH = 500

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from mnist_paddle import UsageError, load_dataset, runtime
+from mnist_paddle import UsageError, distributed, load_dataset, runtime
 
 
 def parse(argv):
@@ -48,6 +48,7 @@ def show(result: dict) -> str:
 def main(argv) -> int:
     """Parse, measure, print; the exit status."""
     arguments = parse(argv)
+    distributed.stand_alone()
     runtime.require_paddle()
     result = measure(arguments)
     print(json.dumps(result) if arguments.json else show(result))

@@ -1,6 +1,6 @@
 """Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
 
-from mnist_paddle import distributed, load_config, runtime
+from mnist_paddle import distributed, load_config, runtime, signals
 
 
 def run_settings(path) -> dict:
@@ -12,7 +12,7 @@ def run_settings(path) -> dict:
 
 def main(argv) -> int:
     """Parse, train, print; the exit status."""
-    runtime.end_at_signal()
+    signals.end_at_signal()
     try:
         config = load_config(argv, run_settings)
         runtime.require_paddle()

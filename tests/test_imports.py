@@ -9,17 +9,30 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
-    {"registry", "runtime", "contact", "watchdog", "distributed", "files", "processes", "version"},
+    {
+        "registry",
+        "runtime",
+        "contact",
+        "watchdog",
+        "signals",
+        "rendezvous",
+        "gpus",
+        "distributed",
+        "files",
+        "processes",
+        "version",
+    },
     {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
-    {"saving", "verify", "launcher"},
+    {"saving", "verify", "launcher", "preflight"},
     {"trainer"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Inside floor 0, what is below what.
 GROUND = {("runtime", "registry"), ("contact", "registry"), ("contact", "runtime"), ("contact", "watchdog")}
-GROUND |= {("distributed", name) for name in ("contact", "registry", "runtime")}
+GROUND |= {("distributed", name) for name in ("contact", "registry", "runtime", "signals")}
+GROUND |= {("signals", "runtime"), ("rendezvous", "registry")}
 
 
 def imported(path: Path):
