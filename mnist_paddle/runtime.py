@@ -13,6 +13,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import NoReturn
@@ -132,6 +133,8 @@ def script(main) -> NoReturn:
     try:
         status = main(sys.argv[1:])
     except Interrupted as stop:  # the user's wish, and no error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would change nothing but the exit status
         status = end_with(" ".join(str(stop).split()), stop.status)
     except (UsageError, RunError) as error:
         status = fail(error, error.status)

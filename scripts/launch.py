@@ -14,7 +14,7 @@ from typing import Optional
 from train import run_settings  # the file beside this one
 
 from mnist_paddle import UsageError, distributed, gpus, load_config, rendezvous, runtime, signals
-from mnist_paddle.launcher import Nodes, Ranks, paddle_command, rank_environment, visible_gpus
+from mnist_paddle.launcher import STOPPED, Nodes, Ranks, paddle_command, rank_environment, visible_gpus
 
 TRAIN = Path(__file__).with_name("train.py")
 MOST_RANKS = 8  # of a processor, unless --nproc asks for more
@@ -174,7 +174,7 @@ def launch(own, flags: list, config) -> int:
     finally:
         if config.dry_run:
             shutil.rmtree(folder, ignore_errors=True)
-        elif status == 2 and not config.resume:
+        elif status in (2, *STOPPED) and not config.resume:
             tidy_up(folder, logs, made)
 
 
@@ -201,7 +201,7 @@ def watch(ranks: Launch, flags: list, folder: Path, restarts: int, stop: Stop) -
 
 
 def tidy_up(folder: Path, logs: Path, made: bool) -> None:
-    """After a refusal, remove the logs, which say no more than the line did, and the folder where it was made for this run."""
+    """After a refusal or a stop before the run began, remove the logs and, where it was made for this run, the folder."""
     from mnist_paddle.record.run import MARKS
 
     if any((folder / mark).exists() for mark in MARKS):
