@@ -67,7 +67,7 @@ def _place(*texts) -> Place:
     gpu = given.get(GPU, "0").split(",")[0].strip()
     if not _is_number(gpu):
         raise UsageError(f"{GPU}={given[GPU]} is not the number of a GPU: {REMEDY}")
-    return Place(rank, ranks, local_rank, local_ranks, int(gpu), LOCAL_RANKS in given and local_ranks == ranks)
+    return Place(rank, ranks, local_rank, local_ranks, int(gpu), ranks == 1 or (LOCAL_RANKS in given and local_ranks == ranks))
 
 
 def _is_number(text: str) -> bool:

@@ -41,6 +41,8 @@ def prepare(environment=os.environ) -> None:
     keep_freed_memory()
     # Paddle 3.3 looks for a compiler cache at import and warns; nobody here compiles C++.
     warnings.filterwarnings("ignore", message="No ccache found")
+    # The GPU build says so at every import where there is no GPU; who asks for one is told why there is none.
+    warnings.filterwarnings("ignore", message="You are using GPU version Paddle")
     # Said by every batch norm of Paddle's in every run.
     warnings.filterwarnings("ignore", message="When training, we now always track")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="paddle|visualdl|google")

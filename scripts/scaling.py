@@ -4,7 +4,6 @@ import functools
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import closing

@@ -25,8 +25,8 @@ FLOORS = [
     {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
-    {"saving", "verify", "launcher", "preflight"},
-    {"trainer"},
+    {"saving", "verify", "launcher"},
+    {"trainer", "preflight"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Inside floor 0, what is below what.
