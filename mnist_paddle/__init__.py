@@ -43,4 +43,5 @@ def __getattr__(name):
 
     if _HOME[name] not in _WITHOUT_PADDLE:
         runtime.require_paddle()
+        import_module(f"{__name__}.distributed").place()  # a launcher's variables that are wrong would end Paddle's import
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -15,7 +15,8 @@ import time
 from contextlib import contextmanager
 
 from .registry import LostContact
-from .runtime import fail, tell_launcher
+from .runtime import error_line, fail, status_file, tell_launcher
+from .watchdog import watched
 
 LOST = re.compile(r"gloo|nccl|tcp|socket|peer|connection|timed? ?out", re.IGNORECASE)
 
@@ -55,6 +56,19 @@ class Contact:
         finally:
             self.what = None
 
+    @contextmanager
+    def meeting(self, least: float):
+        """The first wait of all, inside C++ that keeps Python's lock: it is watched from outside, too."""
+        limit = max(self.limit, least) if self.limit else 0.0
+        with self.waiting("the beginning", least):
+            line = error_line(self._message(self._silence(limit)))
+            # The thread, which can end what does not keep the lock, comes first.
+            with watched(limit and limit + 1, line, LostContact.status, status_file()):
+                yield
+
+    def _silence(self, limit: float) -> str:
+        return f"no answer for {limit:g} s" + (" (--stall_seconds)" if limit == self.limit else "")
+
     def _message(self, how: str) -> str:
         return f"lost the other ranks in {self.what}: {how}{self.advice}"
 
@@ -64,7 +78,7 @@ class Contact:
             what, since, limit = self.what, self.since, max(self.limit, self.least)
             # Looked at twice, for the main thread may have gone on between.
             if what is not None and self.limit and time.monotonic() - since > limit and (what, since) == (self.what, self.since):
-                self._end(f"no answer for {limit:g} s" + (" (--stall_seconds)" if limit == self.limit else ""))
+                self._end(self._silence(limit))
 
     def _catch_abort(self) -> None:
         """Paddle exchanges gradients in C++ that nobody catches an exception from: a dead peer ends the process by SIGABRT."""

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 from paddle.framework import core
 
-from . import distributed
+from . import distributed, gpus
 from .registry import UsageError
 from .version import __version__
 
@@ -25,7 +25,7 @@ def set_device(wanted: str, threads: int = 0) -> str:
     """
     has_gpu = gpu_count() > 0
     if wanted == "gpu" and not has_gpu:
-        raise UsageError("--device gpu: this Paddle sees no GPU; install paddlepaddle-gpu, or use --device cpu")
+        raise UsageError(f"--device gpu: {gpus.why_none(paddle.is_compiled_with_cuda())}")
     if wanted != "cpu" and has_gpu:
         paddle.set_device(f"gpu:{distributed.local_device()}")
         return "gpu"

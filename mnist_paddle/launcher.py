@@ -4,7 +4,7 @@ Paddle's launcher gives every rank its number and its log. What it leaves open i
 end for those that wait inside C++ for the dead, the exit status of the training.
 """
 
-import importlib.metadata
+import json
 import math
 import os
 import re
@@ -18,9 +18,13 @@ from typing import Optional
 
 import psutil
 
+from . import distributed, gpus
 from .processes import end_with_parent, lives, rank_of, send, signal_of
 from .registry import LostContact
+from .runtime import KEPT_PROXIES
+from .signals import signal_name
 
+STOPPED = (129, 130, 143)  # the exit statuses of a training that the user has stopped
 POLL = 0.1  # seconds between two looks
 GRACE = 1.0  # after the first death, for others to leave word of theirs
 PATIENCE = 12.0  # from the request to end until the end by force, where a rank is dead
@@ -30,8 +34,12 @@ SETTLE = 1.0  # for Paddle's launcher, which looks every other second, to notice
 # error is told at the end.
 NOISE = re.compile(
     r"=+( Modified FLAGS detected =+)?|FLAGS\(name=.*|WARNING: OMP_NUM_THREADS .*|PLEASE USE OMP_NUM_THREADS WISELY\."
-    r"|terminate called after .*|  what\(\): .*|error: .*"
+    r"|terminate called after .*|  what\(\): .*|error: .*|stopped (at once )?by SIG.*"
 )
+LAST_WORDS = re.compile(r"error: |stopped (at once )?by SIG")
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+# What else tells Paddle's launcher or its ranks where to meet, and may be left over.
+PLACES = ("POD_IP", "MASTER_ADDR", "MASTER_PORT", "COLLECTIVE_MASTER_IP")
 # Paddle's launcher writes its whole environment, passwords in it and all, beside the logs.
 ENVIRONMENTS = ("envlog.*", "backup_env.*", "default.*.log")
 
@@ -48,7 +56,7 @@ class Death:
     def __str__(self):
         how = f"exit status {self.status}"
         if self.status is None:
-            name = signal.Signals(self.signal).name if self.signal in set(signal.Signals) else "a signal"
+            name = signal_name(self.signal) if self.signal else "a signal"
             how = f"ended by {name}" + (" (not enough memory?)" if name == "SIGKILL" else "")
         return f"rank {self.rank} died first, {how}" + (f": {self.words}" if self.words else "")
 
@@ -162,7 +170,7 @@ class Ranks:
         dead = [rank for rank in dead if rank not in self.ended_here] or dead
         causes = [rank for rank in dead if self.said(rank) != LostContact.status] or dead
         # A stop or wrong usage is the same on all ranks, and the lowest has the most to say of it.
-        causes.sort(key=lambda rank: rank if self.said(rank) in (2, 130, 143) else 0)
+        causes.sort(key=lambda rank: rank if self.said(rank) in (2, *STOPPED) else 0)
         if not causes:
             return None
         rank = causes[0]
@@ -187,7 +195,7 @@ class Ranks:
                 lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         except OSError:
             return ""
-        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        errors = [line.removeprefix("error: ") for line in lines if LAST_WORDS.match(line)]
         # A rank that was killed has no last words; its last line is about something else.
         return (errors or ([] if self.said(rank) is None else lines) or [""])[-1]
 
@@ -233,7 +241,7 @@ class Ranks:
     def reason(self) -> str:
         """What the failed training ended of, in one line."""
         if self.asked and (not self.death or (self.death.signal == self.asked and not self.death.words)):
-            return f"stopped by signal {int(self.asked)} before the training began"
+            return f"stopped by {signal_name(self.asked)} before the training began"
         # Wrong usage and a stop are told by the training itself and need no more; else there is more to read.
         if self.death and self.death.words and (self.asked or self.death.status == 2):
             return self.death.words
@@ -247,35 +255,58 @@ class Ranks:
         return f"{why}; logs of all ranks: {self.logs}"
 
 
-def paddle_command(script: Path, flags: list, logs: Path, nproc: int, devices=None, nnodes=1, node_rank=0, master=None) -> list:
+@dataclass(frozen=True)
+class Nodes:
+    """The machines of a training, which of them this is, and where they meet: `master` as the user gave it and as found."""
+
+    count: int = 1
+    rank: int = 0
+    master: Optional[str] = None
+    endpoint: Optional[str] = None
+    address: str = distributed.LOOPBACK  # under which the ranks of this one are reached; the host name may be a stale one
+
+
+def paddle_command(script: Path, flags: list, logs: Path, nproc: int, devices=None, nodes=None) -> list:
     """The command line of Paddle's launcher for `nproc` ranks on this machine."""
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(logs)]
+    nodes = nodes or Nodes()
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(logs), "--host", nodes.address]
     command += ["--devices", devices] if devices else ["--nproc_per_node", str(nproc)]
-    if nnodes > 1:
-        command += ["--nnodes", str(nnodes), "--rank", str(node_rank), "--master", master]
+    if nodes.count > 1:
+        command += ["--nnodes", str(nodes.count), "--rank", str(nodes.rank), "--master", nodes.endpoint]
     return [*command, str(script), *flags]
 
 
 def visible_gpus(device: str = "auto") -> int:
     """How many GPUs Paddle sees; 0 where it is built for processors or the user wants none."""
-    try:
-        importlib.metadata.version("paddlepaddle-gpu")
-    except importlib.metadata.PackageNotFoundError:
-        return 0
-    if device == "cpu":
+    if device == "cpu" or not gpus.is_gpu_build():
         return 0
     from .device import gpu_count  # imports paddle
 
     return gpu_count()
 
 
-def rank_environment(threads: int, on_processor: int = 0) -> dict:
+def rank_environment(threads: int, on_processor: int = 0, nproc: int = 1, nodes=None) -> dict:
     """The environment of the ranks: cores shared, and nothing of a launcher that this process itself may run under.
 
-    `on_processor`: how many ranks there are, where they are not to use GPUs.
+    `on_processor`: how many ranks there are, where they are not to use GPUs. `nproc` and `nodes` tell a run what to print for
+    its resumption.
     """
+    nodes = nodes or Nodes()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PADDLE_", "FLAGS_selected"))}
+    for name in PLACES:
+        kept.pop(name, None)
+    # Paddle's launchers would speak to each other through a proxy. The ranks get it back, for their downloads.
+    proxies = {name: kept.pop(name) for name in list(kept) if name.lower() in PROXIES}
     if on_processor:
         # Paddle's launcher gives every rank one of these, if they are set or it is built for GPUs, and fails if they run out.
         kept["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(on_processor)))
-    return {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", **kept}
+    if nodes.count > 1 and "GLOO_SOCKET_IFNAME" not in kept and (interface := distributed.interface_of(nodes.address)):
+        kept["GLOO_SOCKET_IFNAME"] = interface
+    launch = {"nnodes": nodes.count, "node_rank": nodes.rank, "master": nodes.master, "nproc": nproc}
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+        **kept,
+        KEPT_PROXIES: json.dumps(proxies),
+        "MNIST_PADDLE_LAUNCH": json.dumps(launch),
+    }

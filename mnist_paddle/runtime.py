@@ -8,8 +8,10 @@ import contextlib
 import ctypes
 import gzip  # noqa: F401  Paddle 2.6 crashes when zlib is first loaded after it, so zlib is loaded here.
 import importlib.util
+import json
 import os
 import signal
+import stat
 import sys
 import tempfile
 import threading
@@ -17,9 +19,11 @@ import warnings
 from pathlib import Path
 from typing import NoReturn
 
-from .registry import RunError, UsageError
+from .registry import Interrupted, RunError, UsageError
 
 INSTALL = "pip install paddlepaddle (CPU) or pip install paddlepaddle-gpu (GPU)"
+
+KEPT_PROXIES = "MNIST_PADDLE_PROXIES"  # JSON of environment variables, from scripts/launch.py to its ranks
 
 # glibc's mallopt parameters, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -29,15 +33,28 @@ def prepare(environment=os.environ) -> None:
     """Set what speeds paddle up on this processor. Calling it twice, or after paddle, does no harm."""
     if environment.get("HOME") == "":  # counts as unset, or ~/runs would be /runs
         del environment["HOME"]
+    for name in list(environment):
+        # A launcher's variable that is set to nothing counts as unset; Paddle's import fails on it.
+        if name.startswith(("PADDLE_", "FLAGS_selected_")) and not environment[name].strip():
+            del environment[name]
+    restore_proxies(environment)
     if needs_amd_switch():
         environment.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     environment.setdefault("GLOG_minloglevel", "2")  # Paddle's own notes (not its errors) would break the progress bar.
     keep_freed_memory()
     # Paddle 3.3 looks for a compiler cache at import and warns; nobody here compiles C++.
     warnings.filterwarnings("ignore", message="No ccache found")
+    # The GPU build says so at every import where there is no GPU; who asks for one is told why there is none.
+    warnings.filterwarnings("ignore", message="You are using GPU version Paddle")
     # Said by every batch norm of Paddle's in every run.
     warnings.filterwarnings("ignore", message="When training, we now always track")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="paddle|visualdl|google")
+
+
+def restore_proxies(environment=os.environ) -> None:
+    """Give a rank the proxies that scripts/launch.py kept from Paddle's launcher: downloads may need them, ranks never do."""
+    for name, value in json.loads(environment.pop(KEPT_PROXIES, "{}")).items():
+        environment.setdefault(name, value)
 
 
 def needs_amd_switch(cpuinfo: str = "/proc/cpuinfo") -> bool:
@@ -108,9 +125,20 @@ def paddle_has_a_home() -> bool:
     return True
 
 
+def error_line(error) -> str:
+    """An error as the one line that scripts end with."""
+    return f"error: {' '.join(str(error).split())}"
+
+
 def fail(error, status: int) -> int:
     """Print an error as one line on stderr and return the exit status: what every script ends with when it fails."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return end_with(error_line(error), status)
+
+
+def end_with(line: str, status: int) -> int:
+    """Print a last line on stderr, which may be gone, and return the exit status."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
     return status
 
 
@@ -137,6 +165,10 @@ def script(main) -> NoReturn:
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         status = main(sys.argv[1:])
+    except Interrupted as stop:  # the user's wish, and no error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would change nothing but the exit status
+        status = end_with(" ".join(str(stop).split()), stop.status)
     except (UsageError, RunError) as error:
         status = fail(error, error.status)
     except BrokenPipeError:
@@ -161,63 +193,34 @@ def open_standard_streams() -> None:
             setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115  open to the end
 
 
+def status_file():
+    """Where this rank leaves its exit status under paddle.distributed.launch, beside its log; scripts/launch.py reads it."""
+    folder = os.environ.get("PADDLE_LOG_DIR")
+    return Path(folder, f"status.{os.getpid()}") if folder else None
+
+
 def tell_launcher(status: int) -> None:
-    """Leave the exit status beside this rank's log, where paddle.distributed.launch keeps one: scripts/launch.py reads it."""
-    if "PADDLE_LOG_DIR" in os.environ:
-        place = Path(os.environ["PADDLE_LOG_DIR"], f"status.{os.getpid()}")
+    """Leave the exit status for scripts/launch.py, where this process is a rank."""
+    if place := status_file():
         with contextlib.suppress(OSError):  # a full disk is not worth a second error
             place.write_text(str(status))
 
 
 def silence_stdout() -> None:
     """Send what is still printed to nowhere: nobody reads it any more, as after `| head`."""
+    _silence(sys.stdout)
+
+
+def silence_lost_terminal() -> None:
+    """Send what is still printed on a terminal that was closed to nowhere, so that a run can save and end."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a notebook's have no number
+            # A closed terminal is still a character device and no terminal any more.
+            if not stream.isatty() and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
+                _silence(stream)
+
+
+def _silence(stream) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-
-
-def default_signals() -> None:
-    """SIGINT as Python has it, and SIGTERM silent: Paddle puts a handler on it at import, which prints a C++ trace and dies."""
-    # Paddle's handler is set behind Python's back, so that Python still takes it for the default one.
-    if threading.current_thread() is not threading.main_thread():
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGTERM) in (None, signal.SIG_DFL):
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def end_at_interrupt() -> None:
-    """Let SIGINT end the process with one line: raised inside an import, KeyboardInterrupt comes out as all sorts of errors."""
-
-    def end(number, frame):
-        fail("stopped before the run began", 128 + number)
-        os._exit(128 + number)
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, end)
-
-
-class StopRequest:
-    """SIGTERM and SIGINT as a wish to stop: the loop ends its step, saves and leaves. A second SIGINT ends it at once.
-
-    Inside the `with`, `signal` is the number received, or None. Outside the main thread Python takes no handlers, so none is set.
-    """
-
-    def __init__(self):
-        self.signal = None
-        self._before = {}
-
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._receive)
-        return self
-
-    def _receive(self, number, frame):
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = number
-
-    def __exit__(self, *error):
-        for number, handler in self._before.items():
-            signal.signal(number, handler or signal.SIG_DFL)

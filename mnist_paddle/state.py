@@ -54,10 +54,10 @@ class State:
 NUMBERS = {"step": int, "best_accuracy": float, "best_step": int, "stale": int, "evaluations": int}
 
 
-def build(config: Config) -> State:
-    """The network and its optimiser, initialised from the seed."""
+def build(config: Config, ranks=None) -> State:
+    """The network and its optimiser, initialised from the seed; with `ranks` what the first of so many would have."""
     paddle.seed(config.seed)
-    way = choose(config.parallel, config.sync, config.batch_size)
+    way = choose(config.parallel, config.sync, config.batch_size, ranks)
     whole = call("model", MODELS.pick(config.model), config.model_arguments())
     model = way.part(whole)
     arguments = dict(config.optimizer_args)

@@ -27,8 +27,8 @@ from .record.metrics import Evaluation
 from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
 from .registry import Interrupted, RunError
-from .runtime import StopRequest, default_signals
 from .saving import Checkpoints, agree, find_past, go_on, make_last, name_data
+from .signals import StopRequest, default_signals, signal_name
 from .state import State, broken_weight, build, check_weights, evaluated_weights, start_from, trainable, update_average
 
 EVALUATION_BATCH = 500
@@ -247,9 +247,9 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
 
 def interrupted(run: Run, config: Config, state: State, signal: int) -> Interrupted:
     """What a run ends with that was asked to stop."""
-    message = f"stopped by signal {signal} after step {state.step}"
+    message = f"stopped by {signal_name(signal)} at step {state.step}"
     if not config.dry_run:
-        message += ", which is saved" + (f"; go on: {resume_command(run.folder, config.dataset)}" if run.main else "")
+        message += ", saved" + (f"; resume with: {resume_command(run.folder, config.dataset)}" if run.main else "")
     return Interrupted(message, signal)
 
 

@@ -223,8 +223,9 @@ def run_one(kind: str, name: str) -> None:
 
 def main(argv) -> int:
     """Parse, measure, print."""
-    from mnist_paddle import runtime
+    from mnist_paddle import distributed, runtime
 
+    distributed.stand_alone()
     layout = argparse.RawDescriptionHelpFormatter
     parser = runtime.CommandLine(prog="benchmark.py", description=__doc__, formatter_class=layout)
     parser.add_argument("kind", choices=(*RIVALS, "save", "scaling"))

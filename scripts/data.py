@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from mnist_paddle import load_dataset, runtime
+from mnist_paddle import distributed, load_dataset, runtime
 from mnist_paddle.config import choices
 from mnist_paddle.data.dataset import check
 from mnist_paddle.files import to_json
@@ -48,6 +48,7 @@ def show(report: dict) -> str:
 def main(argv) -> int:
     """Parse, load, look, print; the exit status."""
     arguments = parse(argv)
+    distributed.stand_alone()
     dataset = load_dataset(
         arguments.dataset,
         arguments.data_dir,

@@ -2,7 +2,7 @@
 
 import sys
 
-from mnist_paddle import UsageError, load_dataset, runtime
+from mnist_paddle import UsageError, distributed, load_dataset, runtime
 from mnist_paddle.files import to_json
 from mnist_paddle.paths import recorded
 
@@ -80,6 +80,7 @@ def show(result: dict) -> str:
 def main(argv) -> int:
     """Parse, measure, print; the exit status."""
     arguments = parse(argv)
+    distributed.stand_alone()
     runtime.require_paddle()
     result = measure(arguments)
     print(to_json(result) if arguments.json else show(result))

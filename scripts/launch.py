@@ -4,16 +4,17 @@ All flags of train.py are passed on to it. Rank 0 speaks on the terminal; the lo
 """
 
 import math
-import re
 import shutil
 import signal
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from train import run_settings  # the file beside this one
 
-from mnist_paddle import UsageError, load_config, runtime
-from mnist_paddle.launcher import Ranks, paddle_command, rank_environment, visible_gpus
+from mnist_paddle import UsageError, distributed, gpus, load_config, rendezvous, runtime, signals
+from mnist_paddle.launcher import STOPPED, Nodes, Ranks, paddle_command, rank_environment, visible_gpus
 
 TRAIN = Path(__file__).with_name("train.py")
 MOST_RANKS = 8  # of a processor, unless --nproc asks for more
@@ -26,15 +27,15 @@ def parse(argv):
     parser.add_argument("--devices", help="the GPUs to use, such as 0,1 (default: all visible ones)")
     parser.add_argument("--nnodes", type=int, default=1, help="machines (default: 1); the same command on each of them")
     parser.add_argument("--node_rank", type=int, default=0, help="which of them this is, from 0; 0 has rank 0 and the run folder")
-    parser.add_argument("--master", metavar="IP:PORT", help="where machine 0 waits for the others")
+    parser.add_argument("--master", metavar="HOST:PORT", help="where machine 0 waits for the others")
     parser.add_argument("--max_restarts", type=int, default=0, help="start again so often, from the last checkpoint (default: 0)")
     own, flags = parser.parse_known_args(argv)
     for name, least in (("nproc", 1), ("nnodes", 1), ("node_rank", 0), ("max_restarts", 0)):
         value = getattr(own, name)
         if value is not None and value < least:
             raise UsageError(f"--{name} must be at least {least}; it is {value}")
-    if own.nnodes > 1 and not re.fullmatch(r".+:\d+", own.master or ""):
-        raise UsageError(f"--nnodes {own.nnodes} needs --master IP:PORT, an address of machine 0 and a free port there")
+    if own.nnodes > 1 and not own.master:
+        raise UsageError(f"--nnodes {own.nnodes} needs --master HOST:PORT, an address of machine 0 and a free port there")
     if own.node_rank >= own.nnodes:
         raise UsageError(f"--node_rank {own.node_rank}: the machines are numbered from 0 to {own.nnodes - 1}")
     return own, flags
@@ -42,20 +43,38 @@ def parse(argv):
 
 def share_out(own, config) -> tuple[int, bool]:
     """How many ranks this machine gets, and whether they are to use GPUs."""
-    gpus = visible_gpus(config.device)
+    from mnist_paddle import preflight
+
+    found = visible_gpus(config.device)
     if own.devices:
         devices = own.devices.split(",")
-        if not gpus:
-            raise UsageError(f"--devices {own.devices}: this Paddle sees no GPU; leave it out, or install paddlepaddle-gpu")
+        if not found:
+            why = "they are GPUs, and --device cpu wants none" if config.device == "cpu" else gpus.why_none(gpus.is_gpu_build())
+            raise UsageError(f"--devices {own.devices}: {why}")
         if not all(device.isdigit() for device in devices):
             raise UsageError(f"--devices {own.devices}: wanted are their numbers, such as 0,1")
         if own.nproc not in (None, len(devices)):
             raise UsageError(f"--nproc {own.nproc} and --devices {own.devices} differ; leave --nproc out")
         return len(devices), True
-    wanted = own.nproc or gpus or processor_ranks(config, own.nnodes)
-    if gpus and wanted > gpus:
-        raise UsageError(f"--nproc {wanted}: there are {gpus} GPUs; each rank needs one, or take --device cpu")
-    return wanted, bool(gpus)
+    if config.device == "gpu" and not found:
+        raise UsageError(f"--device gpu: {gpus.why_none(gpus.is_gpu_build())}")
+    wanted = own.nproc or found or processor_ranks(config, own.nnodes)
+    if found and wanted > found:
+        raise UsageError(f"--nproc {wanted}: there are {found} GPUs; each rank needs one, or take --device cpu")
+    if not found:
+        preflight.check_count(wanted, runtime.usable_cores())
+    return wanted, bool(found)
+
+
+def find_nodes(own) -> Nodes:
+    """The machines and where they meet; a `UsageError` where that can't be."""
+    master = rendezvous.find_master(own.master) if own.master else None
+    if own.nnodes == 1:
+        return Nodes()
+    if own.node_rank == 0:
+        rendezvous.check_port(master)
+    endpoint = f"{master.address}:{master.port}"
+    return Nodes(own.nnodes, own.node_rank, own.master, endpoint, rendezvous.own_address(master))
 
 
 def processor_ranks(config, nnodes: int) -> int:
@@ -89,58 +108,112 @@ class Stop:
 
     def __init__(self):
         self.pending = []
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: self.pending.append(number))
+        for number in signals.STOP_SIGNALS:
+            # Set anew where it is to be ignored, for Paddle's import may have put a handler of its own on it.
+            signal.signal(number, signal.SIG_IGN if signals.is_ignored(number) else self.receive)
+
+    def receive(self, number, frame):
+        """The handler."""
+        runtime.silence_lost_terminal()
+        self.pending.append(number)
 
     def take(self):
         """The next one, or None."""
         return self.pending.pop(0) if self.pending else None
 
 
+@dataclass(frozen=True)
+class Launch:
+    """What does not change from one start of the ranks to the next."""
+
+    nproc: int
+    on_gpus: bool
+    devices: Optional[str]
+    threads: int
+    nodes: Nodes
+    logs: Path
+    wait: float
+
+    def start(self, flags: list) -> Ranks:
+        """Start the ranks with these flags of train.py."""
+        from mnist_paddle.record.run import to_terminal
+
+        command = paddle_command(TRAIN, flags, self.logs, self.nproc, self.devices, self.nodes)
+        environment = rank_environment(self.threads, 0 if self.on_gpus else self.nproc, self.nproc, self.nodes)
+        show = (lambda line: to_terminal(f"rank 0 | {line}")) if self.nodes.rank == 0 else (lambda line: None)
+        return Ranks(command, self.nproc, self.logs, environment, show, self.wait)
+
+    def __str__(self):
+        machines = f" of {self.nodes.count * self.nproc} on {self.nodes.count} machines" if self.nodes.count > 1 else ""
+        share = (
+            f"on GPUs {self.devices}" if self.devices else "each on a GPU" if self.on_gpus else f"threads of each: {self.threads}"
+        )
+        return f"{self.nproc} rank{'s' * (self.nproc != 1)}{machines}; {share}; logs of all: {self.logs}"
+
+
 def launch(own, flags: list, config) -> int:
-    """Start, watch, start again; the exit status."""
+    """Check, start, watch, start again; the exit status."""
+    from mnist_paddle import preflight
     from mnist_paddle.record.run import to_terminal
 
     nproc, on_gpus = share_out(own, config)
-    threads = config.threads or max(1, runtime.usable_cores() // nproc)
+    preflight.check(config, nproc * own.nnodes)
+    nodes = find_nodes(own)
+    stop, made = Stop(), not Path(config.output_dir or "").exists() or config.output_dir is None
     folder, logs = place(own, config)
-    stop, first = Stop(), own.node_rank == 0
+    threads = config.threads or max(1, runtime.usable_cores() // nproc)
+    wait = max(60, config.stall_seconds) if config.stall_seconds else math.inf
+    ranks = Launch(nproc, on_gpus, own.devices, threads, nodes, logs, wait)
+    to_terminal(str(ranks))
     if not config.dry_run and not config.resume:
         flags = [*flags, "--output_dir", str(folder)]
-    machines = f" of {own.nnodes * nproc} on {own.nnodes} machines" if own.nnodes > 1 else ""
-    share = (f"on GPUs {own.devices}" if own.devices else "each on a GPU") if on_gpus else f"threads of each: {threads}"
-    to_terminal(f"{nproc} rank{'s' * (nproc != 1)}{machines}; {share}; logs of all: {logs}")
+    status = 0
     try:
-        for attempt in range(own.max_restarts + 1):
-            command = paddle_command(TRAIN, flags, logs, nproc, own.devices, own.nnodes, own.node_rank, own.master)
-            ranks = Ranks(
-                command,
-                nproc,
-                logs,
-                rank_environment(threads, 0 if on_gpus else nproc),
-                lambda line: to_terminal(f"rank 0 | {line}") if first else None,
-                max(60, config.stall_seconds) if config.stall_seconds else math.inf,
-            )
-            status = ranks.watch(stop)
-            if status == 0:
-                return 0
-            runtime.fail(ranks.reason(), status)
-            # Wrong usage is as wrong the second time, and what the user stopped is to stay so.
-            if status == 2 or ranks.asked or attempt == own.max_restarts:
-                return status
-            if (folder / "last.safetensors").exists():
-                flags = [*(flag for flag in flags if flag != "--resume"), "--resume", "--output_dir", str(folder)]
-            where = ", from the last checkpoint" if "--resume" in flags else ""
-            to_terminal(f"restart {attempt + 1} of {own.max_restarts}{where}")
+        status = watch(ranks, flags, folder, own.max_restarts, stop)
         return status
     finally:
         if config.dry_run:
             shutil.rmtree(folder, ignore_errors=True)
+        elif status in (2, *STOPPED) and not config.resume:
+            tidy_up(folder, logs, made)
+
+
+def watch(ranks: Launch, flags: list, folder: Path, restarts: int, stop: Stop) -> int:
+    """Start the ranks, again where they failed, and see them to their end; the exit status."""
+    from mnist_paddle.record.run import to_terminal
+
+    for attempt in range(restarts + 1):
+        running = ranks.start(flags)
+        status = running.watch(stop)
+        if status == 0:
+            return 0
+        if running.asked and status == 128 + running.asked:
+            return runtime.end_with(running.reason(), status)  # the user's wish, and no error
+        runtime.fail(running.reason(), status)
+        # Wrong usage is as wrong the second time, and what the user stopped is to stay so.
+        if status == 2 or running.asked or attempt == restarts:
+            break
+        if (folder / "last.safetensors").exists():
+            flags = [*(flag for flag in flags if flag != "--resume"), "--resume", "--output_dir", str(folder)]
+        where = ", from the last checkpoint" if "--resume" in flags else ""
+        to_terminal(f"restart {attempt + 1} of {restarts}{where}")
+    return status
+
+
+def tidy_up(folder: Path, logs: Path, made: bool) -> None:
+    """After a refusal or a stop before the run began, remove the logs and, where it was made for this run, the folder."""
+    from mnist_paddle.record.run import MARKS
+
+    if any((folder / mark).exists() for mark in MARKS):
+        return
+    shutil.rmtree(folder if made else logs, ignore_errors=True)
 
 
 def main(argv) -> int:
     """Parse, launch; the exit status is the training's."""
+    signals.end_at_signal()
     own, flags = parse(argv)
+    distributed.stand_alone()  # it starts ranks and is none
     config = load_config(flags, run_settings)
     runtime.require_paddle()
     return launch(own, flags, config)

@@ -4,13 +4,12 @@ import functools
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
 
-from mnist_paddle import runtime
+from mnist_paddle import UsageError, runtime
 from mnist_paddle.paths import output_file
 from mnist_paddle.scaling import Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
 
@@ -19,6 +18,7 @@ BATCHES = (8, 16, 32, 64, 128, 256)  # of one rank, to tell what a step costs fr
 SIZES = [4**power for power in range(1, 12)]  # bytes, up to 4 MB
 PLANNED = [2**power for power in range(11)]  # ranks
 SHOWN = (8, 64, 1024)  # those whose efficiency is drawn
+USAGE = "scaling.py is started by benchmark.py and not by hand: python scripts/benchmark.py scaling (--help lists its options)"
 
 
 def measure_rank(parts: int) -> dict:
@@ -234,9 +234,20 @@ def main(arguments) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    measured = measure_rank(int(sys.argv[2]))
+def be_rank(argv) -> int:
+    """What a rank does. argv: the JSON file for what is measured, and the pieces of a batch."""
     from mnist_paddle import distributed
 
+    if argv in (["--help"], ["-h"]):
+        print(f"{__doc__}\n{USAGE}")
+        return 0
+    if len(argv) != 2 or not argv[1].isdigit():
+        raise UsageError(USAGE)
+    measured = measure_rank(int(argv[1]))
     if distributed.is_main():
-        Path(sys.argv[1]).write_text(json.dumps(measured))
+        Path(argv[0]).write_text(json.dumps(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    runtime.script(be_rank)

@@ -1,6 +1,6 @@
 """Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
 
-from mnist_paddle import load_config, runtime
+from mnist_paddle import distributed, load_config, runtime, signals
 
 
 def run_settings(path) -> dict:
@@ -12,15 +12,16 @@ def run_settings(path) -> dict:
 
 def main(argv) -> int:
     """Parse, train, print; the exit status."""
-    runtime.end_at_interrupt()
+    signals.end_at_signal()
     try:
         config = load_config(argv, run_settings)
         runtime.require_paddle()
+        distributed.place()  # what a launcher has said, before Paddle's import fails on it
         from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
 
         fit(config)
     except KeyboardInterrupt:
-        return runtime.fail("stopped at once, without saving; the checkpoints that there are, are whole", 130)
+        return runtime.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from mnist_paddle import RunError, UsageError, load_config, runtime
+from mnist_paddle import RunError, UsageError, distributed, load_config, runtime
 from mnist_paddle.launcher import paddle_command
 from mnist_paddle.paths import expand, output_file
 
@@ -231,6 +231,7 @@ def verify(own, kinds, flags, config, folder: Path) -> bool:
 def main(argv) -> int:
     """Parse, verify; the exit status: 0 the same, 1 not, 2 wrong usage."""
     own, kinds, flags, config = parse(argv)
+    distributed.stand_alone()  # its trainings start their own ranks
     runtime.require_paddle()
     folder = Path(own.folder) if own.folder else Path(tempfile.mkdtemp(prefix="verify_resume_"))
     if own.folder:

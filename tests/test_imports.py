@@ -9,17 +9,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
-    {"arguments", "registry", "runtime", "contact", "distributed", "files", "locks", "paths", "processes", "version"},
+    {"arguments", "registry", "runtime", "contact", "watchdog", "signals", "rendezvous", "gpus"}
+    | {"distributed", "files", "locks", "paths", "processes", "version"},
     {"config", "data", "models", "losses", "optimizers", "schedules", "device", "finite", "scaling"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
     {"saving", "verify", "launcher"},
-    {"trainer"},
+    {"trainer", "preflight"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Inside floor 0, what is below what.
-GROUND = {("registry", "arguments"), ("runtime", "registry"), ("contact", "registry"), ("contact", "runtime")}
-GROUND |= {("paths", "registry"), ("distributed", "contact"), ("distributed", "runtime")}
+GROUND = {("runtime", "registry"), ("contact", "registry"), ("contact", "runtime"), ("contact", "watchdog")}
+GROUND |= {("distributed", name) for name in ("contact", "registry", "runtime", "signals")}
+GROUND |= {("registry", "arguments"), ("paths", "registry"), ("signals", "runtime"), ("rendezvous", "registry")}
 
 
 def imported(path: Path):

@@ -417,7 +417,7 @@ def test_a_signal_in_a_dry_run_names_no_folder(small, tmp_path, stop_at):
     stop_at({1: signal.SIGTERM})
     with pytest.raises(Interrupted) as stopped:
         fit(Config(**{**COURSE, **PLAIN, "dry_run": True}), small, say=lambda text: None)
-    assert str(stopped.value) == "stopped by signal 15 after step 1"
+    assert str(stopped.value) == "stopped by SIGTERM at step 1"
 
 
 def test_a_record_that_cannot_be_written_ends_the_run(small, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import signal
 import pytest
 
 from mnist_paddle import runtime
+from mnist_paddle.signals import StopRequest
 
 AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_2 avx2 fma"
 
@@ -35,7 +36,7 @@ def test_what_the_user_has_set_stays():
 
 def test_a_first_signal_asks_and_a_second_interrupt_ends():
     before = signal.getsignal(signal.SIGINT)
-    with runtime.StopRequest() as stop:
+    with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.signal == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):

@@ -17,21 +17,18 @@ from paddle.autograd import PyLayer
 
 from .. import distributed
 from ..registry import UsageError
+from . import limits
 from .replicas import Replicas, pack, unpack
 
 
 class Columns(Replicas):
     """A slice of the widest pair of fully connected layers on every rank."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, ranks=None):
+        super().__init__(ranks)
         self.slice, self.slices, self.counts = self.rank, self.world_size, self.rank == 0
         self.rank, self.world_size = 0, 1  # all take every image
-        if self.slices < 2:
-            raise UsageError(
-                "--parallel columns shares a layer between ranks and has 1; start it with scripts/launch.py --nproc 2, "
-                "or go on with --parallel data"
-            )
+        limits.check("columns", 0, self.slices)
 
     def part(self, model):
         """The network with this rank's slices in place of the pair."""

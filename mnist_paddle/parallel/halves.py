@@ -20,6 +20,7 @@ from paddle.autograd import PyLayer
 
 from .. import distributed
 from ..registry import UsageError
+from . import limits
 from .replicas import Replicas
 
 FIRST, SECOND = 0, 1
@@ -28,13 +29,9 @@ FIRST, SECOND = 0, 1
 class Halves(Replicas):
     """The features on the first rank, the classifier on the second."""
 
-    def __init__(self):
-        super().__init__()
-        if self.world_size != 2:
-            raise UsageError(
-                f"--parallel model cuts the network in two; ranks: {self.world_size}. Start it with "
-                "scripts/launch.py --nproc 2, or go on with --parallel data"
-            )
+    def __init__(self, ranks=None):
+        super().__init__(ranks)
+        limits.check("model", 0, self.world_size)
         self.side, self.counts = self.rank, self.rank == SECOND
         self.rank, self.world_size = 0, 1  # both take every image
 

@@ -14,24 +14,21 @@ import paddle
 
 from .. import distributed
 from ..contact import contact
-from ..registry import UsageError
+from . import limits
 
 
 class Replicas:
     """How the ranks share the work: who takes which images, who has which weights, and what crosses between them."""
 
-    def __init__(self):
+    def __init__(self, ranks=None):
+        """`ranks`: plan for so many ranks, as the first of them, without being one of several."""
         # This rank's share of the images, and how many shares there are.
-        self.rank, self.world_size = distributed.rank(), distributed.world_size()
+        self.rank, self.world_size = (distributed.rank(), distributed.world_size()) if ranks is None else (0, ranks)
         self.counts = True  # whether this rank's outputs go into figures; where several ranks have the same ones, one counts
 
     def check(self, batch_size: int) -> None:
         """A `UsageError` where the ranks cannot share batches of this size evenly."""
-        if batch_size % self.world_size:
-            nearest = max(1, round(batch_size / self.world_size)) * self.world_size
-            raise UsageError(
-                f"--batch_size {batch_size}: {self.world_size} ranks can't share that; the nearest they can is {nearest}"
-            )
+        limits.check("data", batch_size, self.world_size)
 
     def part(self, model):
         """Of the whole network, the part that this rank trains, under the same structured names."""

@@ -13,8 +13,8 @@ WAYS = {
 }
 
 
-def choose(parallel: str, sync: str, batch_size: int) -> Replicas:
-    """The way for these ranks; a `UsageError` where there are too few of them, or where they don't divide the batch."""
-    way = WAYS[parallel, sync]()
+def choose(parallel: str, sync: str, batch_size: int, ranks=None) -> Replicas:
+    """The way for these ranks, or to plan for so many `ranks`; a `UsageError` where they are too few or don't share the batch."""
+    way = WAYS[parallel, sync](ranks)
     way.check(batch_size)
     return way

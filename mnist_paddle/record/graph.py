@@ -12,12 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from .. import distributed
+
 
 def start(folder, model: str, arguments: dict) -> subprocess.Popen:
     """Begin to draw the network MODELS[model](**arguments) into a run folder."""
     environment = {**os.environ, "FLAGS_enable_pir_api": "0", "CUDA_VISIBLE_DEVICES": ""}
-    for name in ("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"):
-        environment.pop(name, None)
+    distributed.stand_alone(environment)
     root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     command = [sys.executable, "-m", __name__, str(folder), model, json.dumps(arguments)]
@@ -26,7 +27,7 @@ def start(folder, model: str, arguments: dict) -> subprocess.Popen:
 
 
 def finish(drawing: subprocess.Popen, say, seconds: float = 60) -> None:
-    """Wait for the drawing; one that can't be drawn (a recurrent one on Paddle 3) costs a line."""
+    """Wait for the drawing; a network that can't be drawn costs a line."""
     try:
         _, errors = drawing.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -35,7 +36,7 @@ def finish(drawing: subprocess.Popen, say, seconds: float = 60) -> None:
         errors = f"no end after {seconds:g} s"
     if drawing.returncode:
         reason = (errors.strip().splitlines() or ["unknown"])[-1]
-        say(f"the network graph could not be drawn ({reason}); everything else is there")
+        say(f"there is no network graph for VisualDL: {reason}; everything else is there")
 
 
 def draw(folder: str, model: str, arguments: dict) -> None:
@@ -49,10 +50,23 @@ def draw(folder: str, model: str, arguments: dict) -> None:
         setattr(paddle.nn.functional, name, _old_operator(name))
     network = MODELS.pick(model)(**arguments)
     network.eval()
-    content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
+    try:
+        content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
+    except Exception:
+        if is_recurrent(network) and int(paddle.__version__.split(".")[0]) >= 3:
+            raise SystemExit("Paddle 3 can't trace recurrent layers in the format that it reads") from None
+        raise
     for old in Path(folder).glob("vdlgraph.*.log"):  # of this run before it was resumed
         old.unlink()
     Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_text(content)
+
+
+def is_recurrent(network) -> bool:
+    """Whether a network has recurrent layers."""
+    import paddle
+
+    kinds = (paddle.nn.RNN, paddle.nn.SimpleRNN, paddle.nn.LSTM, paddle.nn.GRU)
+    return any(isinstance(layer, kinds) for layer in network.sublayers())
 
 
 def _old_operator(name: str):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from tqdm import tqdm
 
-from .. import distributed
+from .. import distributed, runtime
 from ..contact import contact
 from ..finite import NotFinite
 from .metrics import predict
@@ -108,9 +108,21 @@ class Clock:
             self.mark += time.perf_counter() - begin
 
 
+class Bar(tqdm):
+    """A bar whose terminal may be closed: the run goes on without it."""
+
+    def display(self, *arguments, **named):
+        """Called by tqdm."""
+        try:
+            return super().display(*arguments, **named)
+        except OSError:
+            runtime.silence_lost_terminal()
+            self.disable = True
+
+
 def progress_bar(images: int, done: int, enabled: bool):
     """A bar over all images of the run, with images/s and time left; nothing where stderr is not a terminal."""
-    return tqdm(
+    return Bar(
         total=images,
         initial=done,
         unit=" images",

@@ -103,6 +103,8 @@ def to_terminal(text: str) -> None:
         tqdm.write(text)
     except BrokenPipeError:
         runtime.silence_stdout()
+    except OSError:
+        runtime.silence_lost_terminal()
 
 
 @contextmanager
