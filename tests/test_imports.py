@@ -13,7 +13,7 @@ FLOORS = [
     {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
-    {"saving", "verify", "launcher"},
+    {"saving", "verify", "launcher", "command_line"},
     {"trainer"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -48,7 +48,7 @@ def test_imports_go_down_the_floors(path, room):
             assert FLOOR[other] < FLOOR[room], f"{path.name} imports {other}"
 
 
-@pytest.mark.parametrize("module", ["config", "data.dataset", "data.augment", "schedules", "runtime", "distributed"])
+@pytest.mark.parametrize("module", ["config", "command_line", "data.dataset", "data.augment", "schedules", "runtime", "distributed"])
 def test_these_modules_do_without_paddle(module):
     code = f"import sys, mnist_paddle.{module}; sys.exit('paddle' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
