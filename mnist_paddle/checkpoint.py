@@ -217,12 +217,14 @@ def load_model(path):
     Returns the layer in evaluation mode and the run's settings as a dict.
     """
     from .config import make_config, settings_of
+    from .isolation import clean_paddle
     from .models import MODELS
 
     arrays, progress = load(path)
     config = make_config(_settings(progress, path))  # which looks at every value: the file may come from a stranger
-    model = call("model", MODELS.pick(config.model), config.model_arguments())
-    restore_model(model, weights(arrays), path)
+    with clean_paddle():
+        model = call("model", MODELS.pick(config.model), config.model_arguments())
+        restore_model(model, weights(arrays), path)
     model.eval()
     return model, settings_of(config)
 

@@ -19,6 +19,7 @@ from .course import Course, plan
 from .data.dataset import Dataset, load_dataset
 from .data.loader import Loader, normalise
 from .device import set_device, versions
+from .isolation import clean_paddle
 from .losses import load_loss
 from .parallel.replicas import Replicas
 from .record.metrics import Evaluation
@@ -77,6 +78,7 @@ def split_batch(batch, parts: int) -> list[tuple]:
     return [(batch.images[start:stop], batch.labels[start:stop]) for start, stop in zip(cuts, cuts[1:])]
 
 
+@clean_paddle()
 @paddle.no_grad()
 def evaluate(model, split, loss_function, way=None) -> Evaluation:
     """Outputs and losses for every example of a split, each counted once however many ranks share the work.
@@ -100,6 +102,7 @@ def evaluate(model, split, loss_function, way=None) -> Evaluation:
     return Evaluation(split.labels, table[:, :-1], table[:, -1])
 
 
+@clean_paddle()
 def fit(config: Config, dataset=None, say=None) -> dict:
     """Train by `config`, on `dataset` if one is given, and return what report.json holds.
 

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
     {"registry", "runtime", "contact", "distributed", "files", "processes", "version"},
-    {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling"},
+    {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling", "isolation"},
     {"checkpoint", "parallel", "record"},
     {"state", "course"},
     {"saving", "verify", "launcher", "command_line"},
@@ -48,7 +48,10 @@ def test_imports_go_down_the_floors(path, room):
             assert FLOOR[other] < FLOOR[room], f"{path.name} imports {other}"
 
 
-@pytest.mark.parametrize("module", ["config", "command_line", "data.dataset", "data.augment", "schedules", "runtime", "distributed"])
+WITHOUT_PADDLE = ["config", "command_line", "data.dataset", "data.augment", "schedules", "runtime", "distributed"]
+
+
+@pytest.mark.parametrize("module", WITHOUT_PADDLE)
 def test_these_modules_do_without_paddle(module):
     code = f"import sys, mnist_paddle.{module}; sys.exit('paddle' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
