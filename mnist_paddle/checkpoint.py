@@ -235,6 +235,11 @@ def settings(path) -> dict:
     return _settings(load(path)[1], path)
 
 
+def init_settings(path) -> dict:
+    """The settings of the run whose weights a new run begins with (--init_from), a run folder or a checkpoint."""
+    return _settings(load(path)[1], path)
+
+
 def _settings(progress: dict, path) -> dict:
     found = progress.get("config")
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):

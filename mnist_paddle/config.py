@@ -5,12 +5,16 @@ the names are read from the source of the tables, so that `--help` and usage err
 """
 
 import dataclasses
+import functools
 import json
-import math
 from dataclasses import dataclass
 from typing import Optional
 
+from .advice import advice
 from .registry import UsageError, catalogue, unknown
+from .values import from_python, is_path, is_sane, problem, shown
+
+__all__ = ["Config", "choices", "is_sane", "listing", "make_config", "refused_changes", "settings_of"]
 
 # field -> (module, table)
 TABLES = {
@@ -29,14 +33,20 @@ CHOICES = {
     "parallel": ("data", "model", "columns"),
     "sync": ("allreduce", "server"),
 }
+# What a new run takes from the checkpoint of --init_from, where it is not told otherwise: setting -> what goes with it.
+INHERITED = {
+    "dataset": ("data_dir", "validation_size"),
+    "model": ("model_args", "activation"),
+    "loss": ("loss_args",),
+}
 
 
-def setting(default, help, low=None, high=None, free=False):
+def setting(default, help, low=None, high=None, free=False, words=""):
     """A field with its one-line help and, for numbers, the range it must lie in (both ends allowed).
 
-    `free`: a resumed run may change it, for the weights do not depend on it.
+    `free`: a resumed run may change it, for the weights do not depend on it. `words`: what an error says it must be.
     """
-    metadata = {"help": help, "low": low, "high": high, "free": free}
+    metadata = {"help": help, "low": low, "high": high, "free": free, "words": words}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -52,7 +62,10 @@ class Config:
         None, "file or folder that holds it, in any known format (default: cache, then download)", free=True
     )
     validation_size: Optional[int] = setting(
-        None, "training images set apart for validation (default: a sixth, 10,000 of MNIST); 0: none", 0
+        None,
+        "training images set apart for validation (default: a sixth, 10,000 of MNIST); 0: none",
+        0,
+        words="a number of images, such as 5000",
     )
     reader: str = setting("async", "sync: batches when asked; async: ahead, by a worker; resident: on the device", free=True)
     augment: str = setting("none", "label-preserving transform of the training images")
@@ -116,6 +129,7 @@ class Config:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, from_python(getattr(self, field.name)))
             _check_field(field.name, getattr(self, field.name), field)
         for name in TABLES:
             value = getattr(self, name)
@@ -130,6 +144,33 @@ class Config:
     def model_arguments(self) -> dict:
         """What the network is made with: --model_args and --activation."""
         return {**self.model_args, **({} if self.activation is None else {"activation": self.activation})}
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+
+def _knowing_its_names(init):
+    @functools.wraps(init)
+    def checked(self, *arguments, **settings):
+        for name in settings:
+            if name not in FIELDS:
+                raise UsageError(_unknown_setting(name))
+        init(self, *arguments, **settings)
+
+    return checked
+
+
+Config.__init__ = _knowing_its_names(Config.__init__)
+
+
+def _unknown_setting(name) -> str:
+    return f"there is no setting {name!r}; {advice(str(name), list(FIELDS), argument_owners())}"
+
+
+def argument_owners() -> dict:
+    """The setting that takes an argument of a component, by the argument's name: dropout -> model_args."""
+    parts = ("schedule", "optimizer", "loss", "model")
+    return {name: f"{part}_args" for part in parts for entry in choices(part).values() for name in entry.arguments}
 
 
 def choices(name: str) -> dict:
@@ -148,10 +189,9 @@ def listing() -> str:
 
 def make_config(settings: dict) -> Config:
     """The Config of a dict of settings; those that it does not name have their defaults."""
-    known = {field.name for field in dataclasses.fields(Config)}
     for name in settings:
-        if name not in known:
-            raise UsageError(f"{unknown('setting', name, known)}; does it come from a newer mnist_paddle?")
+        if name not in FIELDS:
+            raise UsageError(f"{_unknown_setting(name)} Or does it come from a newer mnist_paddle?")
     return Config(**settings)
 
 
@@ -165,43 +205,16 @@ def settings_of(config: Config) -> dict:
 def refused_changes(before: dict, config: Config) -> list[str]:
     """The settings that a resumed run would change and may not, epochs aside: a phrase each."""
     old, new = settings_of(make_config(before)), settings_of(config)
-    free = {field.name for field in dataclasses.fields(Config) if field.metadata["free"]} | {"epochs"}
+    free = {name for name, field in FIELDS.items() if field.metadata["free"]} | {"epochs"}
     return [f"--{name} was {old[name]}, not {new[name]}" for name in new if name not in free and old[name] != new[name]]
 
 
 def _check_field(name, value, field) -> None:
-    """Type and range. The parser has converted what it could; a Config made in Python comes here unconverted."""
-    kind = field.type
-    if value is None:
-        if kind not in (Optional[str], Optional[int], Optional[float]):
-            raise UsageError(f"--{name} must be set; it is None")
-        return
-    wanted = {Optional[str]: str, Optional[int]: int, Optional[float]: float}.get(kind, kind)
-    allowed = (int, float) if wanted is float else wanted
-    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise UsageError(f"--{name} must be a {wanted.__name__}; it is {value!r}")
-    if wanted is str and name in PATHS and not _is_path(value):
-        raise UsageError(f"--{name} is no path: {value!r}")
-    low, high = field.metadata["low"], field.metadata["high"]
-    if wanted in (int, float):
-        if not is_sane(value):
-            raise UsageError(f"--{name} must be a finite number; it is {str(value)[:30]}")
-        if (low is not None and value < low) or (high is not None and value > high):
-            span = f"from {low} to {high}" if high is not None else f"at least {low}"
-            raise UsageError(f"--{name} must be {span}; it is {value}")
-
-
-def is_sane(number) -> bool:
-    """Whether a number can be reckoned with: finite, and no integer that floating point could not hold."""
-    return math.isfinite(number) if isinstance(number, float) else abs(number) < 2**53
-
-
-def _is_path(text: str) -> bool:
-    """Whether a text can name a file: not empty, without NUL, and of characters that every part of the toolkit can write down."""
-    try:
-        return bool(text) and b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
+    """Type and range. The command line has converted what it could; a Config made in Python comes here unconverted."""
+    if found := problem(value, field):
+        raise UsageError(f"--{name} {found}")
+    if name in PATHS and value is not None and not is_path(value):
+        raise UsageError(f"--{name} is no path: {shown(value)}")
 
 
 def _check_arguments(config: Config) -> None:
@@ -230,7 +243,7 @@ def _check_combination(config: Config) -> None:
     if config.loss != "mse_scalar" and outputs != 10:
         raise UsageError(f"loss {config.loss} needs 10 outputs, the model has {outputs}: one output goes with --loss mse_scalar")
     if config.warmup_epochs >= config.epochs:
-        raise UsageError(f"--warmup_epochs {config.warmup_epochs:g} leaves nothing of --epochs {config.epochs}")
+        raise UsageError(f"--warmup_epochs {config.warmup_epochs:g} leaves nothing of --epochs {config.epochs}; it counts epochs")
     if config.learning_rate == 0:
         raise UsageError("--learning_rate must be above 0; it is 0")
     if config.dry_run and config.resume:

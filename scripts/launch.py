@@ -10,8 +10,6 @@ import signal
 import tempfile
 from pathlib import Path
 
-from train import run_settings  # the file beside this one
-
 from mnist_paddle import UsageError, load_config, runtime
 from mnist_paddle.launcher import Ranks, paddle_command, rank_environment, visible_gpus
 
@@ -141,7 +139,7 @@ def launch(own, flags: list, config) -> int:
 def main(argv) -> int:
     """Parse, launch; the exit status is the training's."""
     own, flags = parse(argv)
-    config = load_config(flags, run_settings)
+    config = load_config(flags)
     runtime.require_paddle()
     return launch(own, flags, config)
 

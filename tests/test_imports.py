@@ -9,9 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
-    {"registry", "runtime", "contact", "distributed", "files", "processes", "version"},
-    {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling", "isolation"},
-    {"checkpoint", "parallel", "record"},
+    {"registry", "runtime", "contact", "distributed", "files", "processes", "version", "values", "advice"},
+    {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling", "isolation", "settings_file"},
+    {"checkpoint", "parallel", "record", "sense", "component_arguments"},
     {"state", "course"},
     {"saving", "verify", "launcher", "command_line"},
     {"trainer"},
