@@ -43,7 +43,7 @@ def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
     except UsageError as error:
         raise UsageError(_located(str(error), places)) from None
     if asked:
-        print(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), end="")
+        print(settings_file.dump(dataclasses.asdict(config)), end="")
         sys.exit()
     return config
 

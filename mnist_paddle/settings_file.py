@@ -1,5 +1,6 @@
 """A settings file: YAML in UTF-8, read strictly. What is wrong with it is one line that names the file and the line."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -15,6 +16,18 @@ class Loader(yaml.SafeLoader):
     """YAML's grammar alone: every plain scalar stays a text, and `scalar` says what it means."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  the name that PyYAML reads
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes what YAML would leave plain and `read` takes for nothing: a file that is called None."""
+
+
+Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(TEXT, text, style="'" if text == "None" else None))
+
+
+def dump(settings: dict) -> str:
+    """Settings as a file that `read` gives back."""
+    return yaml.dump(settings, Dumper=Dumper, sort_keys=False)
 
 
 def read(path: str) -> list[tuple]:
@@ -55,11 +68,13 @@ def _text(path: str) -> str:
     if len(data) > LARGEST:
         raise UsageError(f"{path}: more than {LARGEST:,} bytes, so no settings file")
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         key = _key_of(data.splitlines()[line - 1])
         raise UsageError(f"{path}, line {line}{key}: not UTF-8 (GBK or Latin-1?); save the file as UTF-8") from None
+    # JSON may be indented with tabs, which YAML's scanner does not know.
+    return re.sub(r"(?m)^\t+", lambda tabs: "  " * len(tabs[0]), text) if text.lstrip().startswith("{") else text
 
 
 def _key_of(line: bytes) -> str:
@@ -163,7 +178,7 @@ def _explained(error, text: str) -> tuple[int, str]:
         "unexpected end of stream": "a quote is not closed",
         "expected <block end>": "the indentation does not fit the lines above",
     }
-    reason = next((reason for found, reason in reasons.items() if found in problem), problem)
+    reason = next((reason for found, reason in reasons.items() if found in f"{error.context} {problem}"), problem)
     if "：" in line:
         reason = "the colon is a full-width one; write ': '"
     elif "expected ',' or" in problem:
