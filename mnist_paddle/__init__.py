@@ -28,6 +28,7 @@ _HOME = {
     "load_loss": "losses",
     "load_model": "checkpoint",
     "fit": "trainer",
+    "fit_from": "trainer",
     "resume": "trainer",
     "evaluate": "trainer",
 }

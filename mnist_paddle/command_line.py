@@ -10,9 +10,9 @@ import yaml
 from . import checkpoint, settings_file
 from .advice import QUESTIONS, advice, canonical
 from .component_arguments import parse_arguments, rejoined
-from .config import CHOICES, FIELDS, INHERITED, TABLES, Config, argument_owners, choices, listing, make_config
+from .config import CHOICES, FIELDS, TABLES, Config, argument_owners, choices, listing, make_config
 from .registry import UsageError
-from .sense import check_settings
+from .sense import check_settings, inherited
 from .values import from_text
 
 EPILOG = "A flag given twice counts as given last; --config may be given several times, later files over earlier ones."
@@ -53,17 +53,8 @@ def _base(given: dict, run_settings) -> dict:
     if given.get("resume") is True and not given.get("dry_run"):
         return run_settings(given.get("output_dir"))
     if isinstance(given.get("init_from"), str) and given["init_from"]:
-        return inherited(checkpoint.init_settings(given["init_from"]), given)
+        return inherited(given["init_from"], given)
     return {}
-
-
-def inherited(settings: dict, given: dict) -> dict:
-    """Of a checkpoint's settings, those that a new run takes over: the arguments of a component only with the component."""
-    base = {}
-    for leader, followers in INHERITED.items():
-        if leader not in given or given[leader] == settings.get(leader):
-            base |= {name: settings[name] for name in (leader, *followers) if name in settings}
-    return base
 
 
 def _located(message: str, places: dict) -> str:

@@ -72,5 +72,5 @@ def rejoined(words: list) -> str:
     text = words[0]
     for word in words[1:]:
         apart = re.match(r"[\w-]+=", word) and not text.endswith((",", "=", "["))
-        text += ("," if apart else "") + word
+        text += ("," if apart else " " if text.endswith(":") else "") + word
     return shlex.quote(text)

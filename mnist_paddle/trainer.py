@@ -28,6 +28,7 @@ from .record.run import Run, last_words, locked, open_run, resume_command, say_o
 from .registry import Interrupted, RunError
 from .runtime import StopRequest, default_signals
 from .saving import Checkpoints, agree, find_past, go_on, make_last
+from .sense import check_settings, inherited, notes
 from .state import State, build, evaluated_weights, start_from, trainable, update_average
 
 EVALUATION_BATCH = 500
@@ -108,6 +109,7 @@ def fit(config: Config, dataset=None, say=None) -> dict:
 
     Raises `UsageError` for what the user can mend and `RunError` for a run that cannot go on.
     """
+    check_settings(config)
     default_signals()
     if distributed.world_size() > 1:
         contact.guard(config.stall_seconds)
@@ -148,6 +150,8 @@ def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, 
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
     agree(config, past, dataset)
     course = plan(config, len(dataset.train))
+    for note in notes(config, len(dataset.train), course.total_steps):
+        say(note)
     if past:
         go_on(past, config, course, dataset, state, say)
     return dataset, course
@@ -170,6 +174,14 @@ def resume(path, dataset=None, say=None, **changes) -> dict:
     """
     settings = checkpoint.settings(path)
     return fit(make_config({**settings, **changes, "output_dir": str(path), "resume": True}), dataset, say)
+
+
+def fit_from(path, dataset=None, say=None, **changes) -> dict:
+    """Start a new run with the weights of a run folder or checkpoint, with its network, loss and dataset (--init_from).
+
+    `changes` are settings of the new run; like `fit` otherwise.
+    """
+    return fit(make_config({**inherited(path, changes), **changes, "init_from": str(path)}), dataset, say)
 
 
 def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, stop, past=None) -> None:

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
 FLOORS = [
     {"registry", "runtime", "contact", "distributed", "files", "processes", "version", "values", "advice"},
     {"config", "data", "models", "losses", "optimizers", "schedules", "device", "scaling", "isolation", "settings_file"},
-    {"checkpoint", "parallel", "record", "sense", "component_arguments"},
-    {"state", "course"},
+    {"checkpoint", "parallel", "record", "component_arguments"},
+    {"state", "course", "sense"},
     {"saving", "verify", "launcher", "command_line"},
     {"trainer"},
 ]
