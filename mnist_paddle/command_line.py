@@ -10,7 +10,7 @@ import yaml
 from . import checkpoint, settings_file
 from .advice import QUESTIONS, advice, canonical
 from .component_arguments import parse_arguments, rejoined
-from .config import CHOICES, FIELDS, TABLES, Config, argument_owners, choices, listing, make_config
+from .config import CHOICES, FIELDS, PATHS, TABLES, Config, argument_owners, choices, listing, make_config
 from .registry import UsageError
 from .sense import check_settings, inherited
 from .values import from_text
@@ -95,9 +95,10 @@ def help_parser() -> argparse.ArgumentParser:
         text = field.metadata["help"]
         names = choices(name) if name in TABLES else CHOICES.get(name)
         text += f": {', '.join(names)}" if names else ""
-        if field.type in (int, float, str) and not (field.type is str and field.default == ""):
+        if field.type in (int, float, str):
             text += f" (default: {field.default})"
-        options = {"action": "store_true"} if field.type is bool else {"metavar": name.rpartition("_")[2].upper()}
+        metavar = "PATH" if name in PATHS else "STEPS" if name.endswith("_every") else name.rpartition("_")[2].upper()
+        options = {"action": "store_true"} if field.type is bool else {"metavar": metavar}
         parser.add_argument(f"--{name}", help=text.replace("%", "%%"), **options)
     return parser
 

@@ -116,7 +116,7 @@ class Config:
         None, "run folder (default: a new one below runs/); with --resume also a checkpoint in it", free=True
     )
     resume: bool = setting(False, "go on with the run in --output_dir where it stopped, with its own settings", free=True)
-    init_from: Optional[str] = setting(None, "begin with the weights of this run folder or checkpoint")
+    init_from: Optional[str] = setting(None, "begin with the weights of this run folder or checkpoint, its network and dataset")
     checkpoint_every: int = setting(0, "save every so many steps, too; 0: at every validation and every stop", 0, free=True)
     checkpoint_minutes: float = setting(5.0, "save when the last checkpoint is this old; 0: never for that", 0, free=True)
     keep: int = setting(0, "also keep this many of the newest checkpoints under the number of their step", 0, free=True)
