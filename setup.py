@@ -21,7 +21,6 @@ setup(
         "numpy>=1.23",
         "matplotlib>=3.6",
         "visualdl>=2.5.3",
-        "jsonargparse>=4.27",
         "PyYAML>=6",
         "safetensors>=0.4",
         "tqdm>=4.64",

@@ -13,7 +13,7 @@ runtime.prepare()
 # Parts are imported when first asked for: most of them import paddle, which takes seconds.
 _HOME = {
     "Config": "config",
-    "load_config": "config",
+    "load_config": "command_line",
     "DATASETS": "data.dataset",
     "AUGMENTATIONS": "data.augment",
     "Split": "data.dataset",
@@ -28,10 +28,11 @@ _HOME = {
     "load_loss": "losses",
     "load_model": "checkpoint",
     "fit": "trainer",
+    "fit_from": "trainer",
     "resume": "trainer",
     "evaluate": "trainer",
 }
-_WITHOUT_PADDLE = {"config", "data.dataset", "data.augment", "schedules"}
+_WITHOUT_PADDLE = {"config", "command_line", "data.dataset", "data.augment", "schedules"}
 
 __all__ = ["Interrupted", "RunError", "UsageError", "__version__", *_HOME]
 

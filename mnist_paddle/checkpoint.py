@@ -218,12 +218,14 @@ def load_model(path):
     Returns the layer in evaluation mode and the run's settings as a dict.
     """
     from .config import make_config, settings_of
+    from .isolation import clean_paddle
     from .models import MODELS
 
     arrays, progress = load(path)
     config = make_config(_settings(progress, path))  # which looks at every value: the file may come from a stranger
-    model = call("model", MODELS.pick(config.model), config.model_arguments())
-    restore_model(model, weights(arrays), path)
+    with clean_paddle():
+        model = call("model", MODELS.pick(config.model), config.model_arguments())
+        restore_model(model, weights(arrays), path)
     model.eval()
     # As recorded: an early run has paths that are seen from the folder in which it was trained.
     return model, {**settings_of(config), "data_dir": config.data_dir, "init_from": config.init_from}
@@ -232,6 +234,11 @@ def load_model(path):
 def settings(path) -> dict:
     """The settings of the run that --resume with the --output_dir `path` goes on with."""
     path = to_resume(path)[1]
+    return _settings(load(path)[1], path)
+
+
+def init_settings(path) -> dict:
+    """The settings of the run whose weights a new run begins with (--init_from), a run folder or a checkpoint."""
     return _settings(load(path)[1], path)
 
 

@@ -5,16 +5,18 @@ the names are read from the source of the tables, so that `--help` and usage err
 """
 
 import dataclasses
+import functools
 import json
-import math
 import os
-import re
-import sys
 from dataclasses import dataclass
 from typing import Optional
 
 from . import paths
+from .advice import advice
 from .registry import UsageError, catalogue, check_argument, unknown
+from .values import from_python, is_path, is_sane, problem, shown
+
+__all__ = ["Config", "choices", "is_sane", "listing", "make_config", "refused_changes", "settings_of"]
 
 # field -> (module, table)
 TABLES = {
@@ -33,14 +35,20 @@ CHOICES = {
     "parallel": ("data", "model", "columns"),
     "sync": ("allreduce", "server"),
 }
+# What a new run takes from the checkpoint of --init_from, where it is not told otherwise: setting -> what goes with it.
+INHERITED = {
+    "dataset": ("data_dir", "validation_size"),
+    "model": ("model_args", "activation"),
+    "loss": ("loss_args",),
+}
 
 
-def setting(default, help, low=None, high=None, free=False):
+def setting(default, help, low=None, high=None, free=False, words=""):
     """A field with its one-line help and, for numbers, the range it must lie in (both ends allowed).
 
-    `free`: a resumed run may change it, for the weights do not depend on it.
+    `free`: a resumed run may change it, for the weights do not depend on it. `words`: what an error says it must be.
     """
-    metadata = {"help": help, "low": low, "high": high, "free": free}
+    metadata = {"help": help, "low": low, "high": high, "free": free, "words": words}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -56,7 +64,10 @@ class Config:
         None, "file or folder that holds it, in any known format (default: cache, then download)", free=True
     )
     validation_size: Optional[int] = setting(
-        None, "training images set apart for validation (default: a sixth, 10,000 of MNIST); 0: none", 0
+        None,
+        "training images set apart for validation (default: a sixth, 10,000 of MNIST); 0: none",
+        0,
+        words="a number of images, such as 5000",
     )
     reader: str = setting("async", "sync: batches when asked; async: ahead, by a worker; resident: on the device", free=True)
     augment: str = setting("none", "label-preserving transform of the training images")
@@ -110,7 +121,7 @@ class Config:
         None, "run folder (default: a new one below runs/); with --resume also a checkpoint in it", free=True
     )
     resume: bool = setting(False, "go on with the run in --output_dir where it stopped, with its own settings", free=True)
-    init_from: Optional[str] = setting(None, "begin with the weights of this run folder or checkpoint")
+    init_from: Optional[str] = setting(None, "begin with the weights of this run folder or checkpoint, its network and dataset")
     checkpoint_every: int = setting(0, "save every so many steps, too; 0: at every validation and every stop", 0, free=True)
     checkpoint_minutes: float = setting(5.0, "save when the last checkpoint is this old; 0: never for that", 0, free=True)
     keep: int = setting(0, "also keep this many of the newest checkpoints under the number of their step", 0, free=True)
@@ -126,6 +137,7 @@ class Config:
             if isinstance(getattr(self, name), (str, os.PathLike)):
                 object.__setattr__(self, name, paths.expand(getattr(self, name), f"--{name}"))
         for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, from_python(getattr(self, field.name)))
             _check_field(field.name, getattr(self, field.name), field)
         for name in TABLES:
             value = getattr(self, name)
@@ -142,6 +154,33 @@ class Config:
         return {**self.model_args, **({} if self.activation is None else {"activation": self.activation})}
 
 
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+
+def _knowing_its_names(init):
+    @functools.wraps(init)
+    def checked(self, *arguments, **settings):
+        for name in settings:
+            if name not in FIELDS:
+                raise UsageError(_unknown_setting(name))
+        init(self, *arguments, **settings)
+
+    return checked
+
+
+Config.__init__ = _knowing_its_names(Config.__init__)
+
+
+def _unknown_setting(name) -> str:
+    return f"there is no setting {name!r}; {advice(str(name), list(FIELDS), argument_owners())}"
+
+
+def argument_owners() -> dict:
+    """The setting that takes an argument of a component, by the argument's name: dropout -> model_args."""
+    parts = ("schedule", "optimizer", "loss", "model")
+    return {name: f"{part}_args" for part in parts for entry in choices(part).values() for name in entry.arguments}
+
+
 def choices(name: str) -> dict:
     """The parts that the setting `name` may name, with what their source says of them."""
     return catalogue(*TABLES[name])
@@ -156,36 +195,11 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def load_config(argv=None, run_settings=None) -> Config:
-    """The Config of a command line: defaults < `--config FILE` < flags, in whatever order they were typed.
-
-    With --resume, the settings of the run that goes on stand in for the defaults: `run_settings(output_dir)` gives them.
-    Raises `UsageError` for unknown flags and keys, wrong types, values out of range and combinations that make no sense;
-    `--help`, `--list`, `--version` and `--print_config` print and exit.
-    """
-    import jsonargparse
-
-    parser = make_parser()
-    argv = sys.argv[1:] if argv is None else argv
-    if "--list" in argv:
-        print(listing())
-        sys.exit()
-    try:
-        found = parser.parse_args(tidy(argv))  # prints and exits where that was asked for
-        given = vars(parser.parse_args(tidy(argv), defaults=False))
-    except (jsonargparse.ArgumentError, OSError, ValueError, TypeError) as error:
-        raise UsageError(f"{plain(str(error))} (see --help)") from None
-    given = {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
-    base = run_settings(found.output_dir) if found.resume and run_settings else {}
-    return make_config({**base, **given})
-
-
 def make_config(settings: dict) -> Config:
     """The Config of a dict of settings; those that it does not name have their defaults."""
-    known = {field.name for field in dataclasses.fields(Config)}
     for name in settings:
-        if name not in known:
-            raise UsageError(f"{unknown('setting', name, known)}; does it come from a newer mnist_paddle?")
+        if name not in FIELDS:
+            raise UsageError(f"{_unknown_setting(name)} Or does it come from a newer mnist_paddle?")
     return Config(**settings)
 
 
@@ -204,118 +218,16 @@ def settings_of(config: Config) -> dict:
 def refused_changes(before: dict, config: Config) -> list[str]:
     """The settings that a resumed run would change and may not, epochs aside: a phrase each."""
     old, new = settings_of(make_config(before)), settings_of(config)
-    free = {field.name for field in dataclasses.fields(Config) if field.metadata["free"]} | {"epochs"}
+    free = {name for name, field in FIELDS.items() if field.metadata["free"]} | {"epochs"}
     return [f"--{name} was {old[name]}, not {new[name]}" for name in new if name not in free and old[name] != new[name]]
 
 
-def plain(message: str) -> str:
-    """The parser's complaint in the words of a user."""
-    message = " ".join(message.split())
-    found = re.search(r'Parser key "(\w+)":.*Expected a <class \'(\w+)\'>\. Got value: (.*)', message)
-    return f"--{found[1]} must be a {found[2]}; it is {found[3]}" if found else message
-
-
-def make_parser():
-    """The command line: one flag a field."""
-    import jsonargparse
-
-    from .version import __version__
-
-    parser = jsonargparse.ArgumentParser(
-        prog="train.py",
-        description="Train a handwritten-digit recogniser. Without flags: the course's CNN to 99 % on MNIST in about a minute.",
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
-    parser.add_argument("--config", action="config", help="YAML file of settings; flags go over it")
-    parser.add_argument("--list", action="store_true", help="print every model, loss, optimiser, ... with its one line")
-    parser.add_argument("--version", action="version", version=f"mnist_paddle {__version__}")
-    for field in dataclasses.fields(Config):
-        options = {"help": field.metadata["help"]}
-        names = choices(field.name) if field.name in TABLES else CHOICES.get(field.name)
-        if names:
-            options["help"] += f": {', '.join(names)}"
-        if field.type is bool:
-            options["action"] = "store_true"
-        else:
-            options["type"] = field.type
-            options["default"] = {} if field.type is dict else field.default
-        parser.add_argument(f"--{field.name}", **options)
-    return parser
-
-
-def tidy(argv: list) -> list:
-    """Bring the spellings we accept to the one that the parser knows.
-
-    `--batch-size` -> `--batch_size`, `--lr` -> `--learning_rate`, `--model_args width=3,norm=batch` -> a dict,
-    and `--config FILE` to the front, so that flags win wherever they stand.
-    """
-    words = []
-    for word in argv:
-        flag, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if flag.startswith("--"):
-            flag = flag.replace("-", "_").replace("__", "--", 1)
-            flag = "--learning_rate" if flag == "--lr" else flag
-        # `--flag=value` stays one word, so that a value may begin with a dash; what is looked at below becomes two.
-        apart = flag.endswith("_args") or flag == "--config"
-        words += ([flag, value] if apart else [f"{flag}={value}"]) if equals else [flag]
-    front, rest = [], []
-    position = 0
-    while position < len(words):
-        word, following = words[position], words[position + 1 : position + 2]
-        if word.endswith("_args") and word.startswith("--") and following:
-            following = [_pairs(following[0])]
-            rest += [word, *following]
-        elif word == "--config":
-            front += [word, *(paths.expand(name, "--config") for name in following)]
-        else:
-            rest.append(word)
-            following = []
-        position += 1 + len(following)
-    return front + rest
-
-
-def _pairs(text: str) -> str:
-    """`width=3,widths=[1,2]` as the YAML mapping `{width: 3, widths: [1,2]}`; other text as it is."""
-    if not re.match(r"\w+=", text):
-        return text
-    parts = re.split(r",(?=\w+=)", text)
-    return "{" + ", ".join(part.replace("=", ": ", 1) for part in parts) + "}"
-
-
 def _check_field(name, value, field) -> None:
-    """Type and range. The parser has converted what it could; a Config made in Python comes here unconverted."""
-    kind = field.type
-    if value is None:
-        if kind not in (Optional[str], Optional[int], Optional[float]):
-            raise UsageError(f"--{name} must be set; it is None")
-        return
-    wanted = {Optional[str]: str, Optional[int]: int, Optional[float]: float}.get(kind, kind)
-    allowed = (int, float) if wanted is float else wanted
-    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise UsageError(f"--{name} must be a {wanted.__name__}; it is {value!r}")
-    if wanted is str and name in PATHS and not _is_path(value):
-        raise UsageError(f"--{name} is no path: {value!r}")
-    low, high = field.metadata["low"], field.metadata["high"]
-    if wanted in (int, float):
-        if not is_sane(value):
-            raise UsageError(f"--{name} must be a finite number; it is {str(value)[:30]}")
-        if (low is not None and value < low) or (high is not None and value > high):
-            span = f"from {low} to {high}" if high is not None else f"at least {low}"
-            raise UsageError(f"--{name} must be {span}; it is {value}")
-
-
-def is_sane(number) -> bool:
-    """Whether a number can be reckoned with: finite, and no integer that floating point could not hold."""
-    return math.isfinite(number) if isinstance(number, float) else abs(number) < 2**53
-
-
-def _is_path(text: str) -> bool:
-    """Whether a text can name a file: not empty, without NUL, and of characters that every part of the toolkit can write down."""
-    try:
-        return bool(text) and b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
+    """Type and range. The command line has converted what it could; a Config made in Python comes here unconverted."""
+    if found := problem(value, field):
+        raise UsageError(f"--{name} {found}")
+    if name in PATHS and value is not None and not is_path(value):
+        raise UsageError(f"--{name} is no path: {shown(value)}")
 
 
 def _check_arguments(config: Config) -> None:
@@ -347,7 +259,7 @@ def _check_combination(config: Config) -> None:
     if config.loss != "mse_scalar" and outputs != 10:
         raise UsageError(f"loss {config.loss} needs 10 outputs, the model has {outputs}: one output goes with --loss mse_scalar")
     if config.warmup_epochs >= config.epochs:
-        raise UsageError(f"--warmup_epochs {config.warmup_epochs:g} leaves nothing of --epochs {config.epochs}")
+        raise UsageError(f"--warmup_epochs {config.warmup_epochs:g} leaves nothing of --epochs {config.epochs}; it counts epochs")
     if config.learning_rate == 0:
         raise UsageError("--learning_rate must be above 0; it is 0")
     if config.dry_run and config.resume:

@@ -42,6 +42,12 @@ def prepare(environment=os.environ) -> None:
         environment.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     environment.setdefault("GLOG_minloglevel", "2")  # Paddle's own notes (not its errors) would break the progress bar.
     keep_freed_memory()
+    refuse_foreign_zlib()
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Leave out the warnings that libraries give in every run; it works in front of filters that make them errors."""
     # Paddle 3.3 looks for a compiler cache at import and warns; nobody here compiles C++.
     warnings.filterwarnings("ignore", message="No ccache found")
     # The GPU build says so at every import where there is no GPU; who asks for one is told why there is none.
@@ -55,6 +61,19 @@ def restore_proxies(environment=os.environ) -> None:
     """Give a rank the proxies that scripts/launch.py kept from Paddle's launcher: downloads may need them, ranks never do."""
     for name, value in json.loads(environment.pop(KEPT_PROXIES, "{}")).items():
         environment.setdefault(name, value)
+
+
+def refuse_foreign_zlib() -> None:
+    """A `UsageError` where Python's zlib was loaded after Paddle 2: its calls then end in Paddle's zlib, and crash.
+
+    In IPython and pytest zlib comes first; in a plain script `import paddle` may.
+    """
+    modules = list(sys.modules)  # in the order of their loading
+    library = "paddle.base.libpaddle"
+    if library not in modules or not sys.modules["paddle"].__version__.startswith("2."):
+        return
+    if "zlib" not in modules or modules.index(library) < modules.index("zlib"):
+        raise UsageError("Paddle 2 crashes when zlib is loaded after it: put `import mnist_paddle` before `import paddle`")
 
 
 def needs_amd_switch(cpuinfo: str = "/proc/cpuinfo") -> bool:

@@ -20,6 +20,7 @@ from .data.dataset import Dataset, load_dataset, require_images
 from .data.loader import Loader, normalise
 from .device import set_device, versions
 from .finite import REMEDY, NotFinite, check_loss, watched
+from .isolation import clean_paddle
 from .losses import load_loss
 from .parallel.replicas import Replicas
 from .paths import recorded
@@ -28,6 +29,7 @@ from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
 from .registry import Interrupted, RunError
 from .saving import Checkpoints, agree, find_past, go_on, make_last, name_data
+from .sense import check_settings, inherited, notes
 from .signals import StopRequest, default_signals, signal_name
 from .state import State, broken_weight, build, check_weights, evaluated_weights, start_from, trainable, update_average
 
@@ -83,6 +85,7 @@ def split_batch(batch, parts: int) -> list[tuple]:
     return [(batch.images[start:stop], batch.labels[start:stop]) for start, stop in zip(cuts, cuts[1:])]
 
 
+@clean_paddle()
 @paddle.no_grad()
 def evaluate(model, split, loss_function, way=None) -> Evaluation:
     """Outputs and losses for every example of a split, each counted once however many ranks share the work.
@@ -113,11 +116,13 @@ def evaluate(model, split, loss_function, way=None) -> Evaluation:
     return Evaluation(split.labels, table[:, :-1], table[:, -1])
 
 
+@clean_paddle()
 def fit(config: Config, dataset=None, say=None) -> dict:
     """Train by `config`, on `dataset` if one is given, and return what report.json holds.
 
     Raises `UsageError` for what the user can mend and `RunError` for a run that cannot go on.
     """
+    check_settings(config)
     default_signals()
     if distributed.world_size() > 1:
         contact.guard(config.stall_seconds)
@@ -175,6 +180,8 @@ def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, 
     require_images(dataset)
     agree(config, past, dataset)
     course = plan(config, len(dataset.train))
+    for note in notes(config, len(dataset.train), course.total_steps):
+        say(note)
     if past:
         go_on(past, config, course, dataset, state, say)
     return dataset, course
@@ -197,6 +204,14 @@ def resume(path, dataset=None, say=None, **changes) -> dict:
     """
     settings = checkpoint.settings(path)
     return fit(make_config({**settings, **changes, "output_dir": str(path), "resume": True}), dataset, say)
+
+
+def fit_from(path, dataset=None, say=None, **changes) -> dict:
+    """Start a new run with the weights of a run folder or checkpoint, with its network, loss and dataset (--init_from).
+
+    `changes` are settings of the new run; like `fit` otherwise.
+    """
+    return fit(make_config({**inherited(path, changes), **changes, "init_from": str(path)}), dataset, say)
 
 
 def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, stop, past=None) -> None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from train import run_settings  # the file beside this one
-
 from mnist_paddle import UsageError, distributed, gpus, load_config, rendezvous, runtime, signals
 from mnist_paddle.launcher import STOPPED, Nodes, Ranks, paddle_command, rank_environment, visible_gpus
 
@@ -214,7 +212,7 @@ def main(argv) -> int:
     signals.end_at_signal()
     own, flags = parse(argv)
     distributed.stand_alone()  # it starts ranks and is none
-    config = load_config(flags, run_settings)
+    config = load_config(flags)
     runtime.require_paddle()
     return launch(own, flags, config)
 

@@ -3,22 +3,16 @@
 from mnist_paddle import distributed, load_config, runtime, signals
 
 
-def run_settings(path) -> dict:
-    """The settings of a run that is resumed."""
-    from mnist_paddle.checkpoint import settings
-
-    return settings(path)
-
-
 def main(argv) -> int:
     """Parse, train, print; the exit status."""
     signals.end_at_signal()
     try:
-        config = load_config(argv, run_settings)
+        config = load_config(argv)
         runtime.require_paddle()
         distributed.place()  # what a launcher has said, before Paddle's import fails on it
         from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
 
+        runtime.default_signals()
         fit(config)
     except KeyboardInterrupt:
         return runtime.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)

@@ -53,12 +53,12 @@ WRONG = [
     (["--model", "cn"], "did you mean 'cnn'"),
     (["--optimizer", "adamm"], "did you mean 'adam'"),
     (["--reader", "fast"], "choices: sync, async, resident"),
-    (["--epochs", "three"], "--epochs must be a int; it is three"),
+    (["--epochs", "three"], "--epochs must be an integer; it is 'three'"),
     (["--epochs", "0"], "at least 1"),
     (["--batch_size", "-4"], "at least 1"),
     (["--lr", "-1"], "at least 0"),
     (["--lr", "0"], "above 0"),
-    (["--lr", "nan"], "--learning_rate must be a float; it is nan"),
+    (["--lr", "nan"], "--learning_rate must be a finite number; it is nan"),
     (["--momentum", "2", "--optimizer", "momentum"], "from 0 to 1"),
     (["--momentum", "0.9", "--optimizer", "sgd"], "those that do: momentum, rmsprop"),
     (["--activation", "tanh", "--model", "rnn"], "those that do: fc, cnn, lenet, resnet"),
@@ -99,7 +99,7 @@ def test_a_wrong_yaml_file_is_a_usage_error(tmp_path, text):
 
 
 def test_a_config_made_in_python_is_checked_too():
-    with pytest.raises(UsageError, match="--epochs must be a int"):
+    with pytest.raises(UsageError, match="--epochs must be an integer"):
         Config(epochs="3")
     with pytest.raises(UsageError, match="finite"):
         Config(learning_rate=float("inf"))

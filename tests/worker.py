@@ -23,9 +23,10 @@ def in_float64() -> None:
     """Let networks be made, and images come, in float64."""
     import paddle
 
-    from mnist_paddle import trainer
+    from mnist_paddle import isolation, trainer
     from mnist_paddle.data import loader
 
+    isolation.DTYPE = "float64"
     paddle.set_default_dtype("float64")
     normalise = loader.normalise
     trainer.normalise = lambda pixels: normalise(pixels).astype(np.float64)

@@ -9,11 +9,10 @@ import time
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-import yaml
 from filelock import Timeout
 from tqdm import tqdm
 
-from .. import distributed, locks, runtime
+from .. import distributed, locks, runtime, settings_file
 from ..files import to_json, write_atomically
 from ..registry import RunError, UsageError
 from . import curves, graph, plots
@@ -35,7 +34,7 @@ class Run:
     def write_settings(self) -> None:
         """Write config.yaml, which --config takes again."""
         if self.main:
-            write_atomically(self.folder / "config.yaml", yaml.safe_dump(self.settings, sort_keys=False).encode())
+            write_atomically(self.folder / "config.yaml", settings_file.dump(self.settings).encode())
 
     def write_json(self, name: str, content: dict) -> None:
         """Write a JSON file, whole or not at all."""
