@@ -9,7 +9,7 @@ import functools
 import json
 import os
 from dataclasses import dataclass
-from typing import Optional
+from typing import Literal, Optional
 
 from . import paths
 from .advice import advice
@@ -238,9 +238,8 @@ def _check_arguments(config: Config) -> None:
             owner = f"--{name}_args: {name} {entry.name}"
             if key not in entry.arguments:
                 raise UsageError(f"{owner}: {unknown('argument', key, entry.arguments or ['(none)'])}")
-            values[key] = check_argument(owner, key, entry.arguments[key].kind, value)
-            if key in TABLES and values[key] not in choices(key):
-                raise UsageError(f"{owner}: {unknown(key, values[key], choices(key))}")
+            kind = Literal[tuple(choices(key))] if key in TABLES else entry.arguments[key].kind
+            values[key] = check_argument(owner, key, kind, value)
         object.__setattr__(config, f"{name}_args", values)
     for key, part in (("activation", "model"), ("momentum", "optimizer")):
         owners = [entry.name for entry in choices(part).values() if key in entry.arguments]

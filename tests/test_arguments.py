@@ -110,6 +110,71 @@ def test_a_component_called_from_python_checks_its_arguments_too(setting, compon
             part(**{argument: value})
 
 
+def with_ends(setting):
+    """Every component of a table with every argument at both ends of its range, the others as they are by default."""
+    rows = [row for row in GIVEN if row[0] == setting]
+    return [
+        (component, {name: value}) for key, component, name in rows for value in allowed_values(kind_of(key, component, name))
+    ]
+
+
+@pytest.mark.parametrize(("component", "arguments"), with_ends("optimizer"))
+def test_optimizers_at_the_ends_of_their_ranges_keep_weights_finite(component, arguments):
+    import paddle
+
+    from mnist_paddle import make_optimizer
+
+    layer = paddle.nn.Linear(2, 2)
+    optimizer = make_optimizer(component, layer.parameters(), 0.01, **arguments)
+    for scale in (1.0, 0.0, 1e-3, 1e3):  # the second column's gradient is 0, as at the border of images
+        (layer.weight * paddle.to_tensor([[scale, 0.0]]) + layer.bias * scale).sum().backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    assert all(np.isfinite(parameter.numpy()).all() for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize(("component", "arguments"), with_ends("loss"))
+def test_losses_at_the_ends_of_their_ranges_have_finite_gradients(component, arguments):
+    import paddle
+
+    from mnist_paddle import LOSSES
+
+    scores = np.random.default_rng(0).normal(0, 40, (50, 10)).astype("float32")
+    outputs = paddle.to_tensor(scores, stop_gradient=False)
+    losses = LOSSES[component](outputs, paddle.to_tensor(np.arange(50) % 10), **arguments)
+    losses.mean().backward()
+    assert np.isfinite(losses.numpy()).all()
+    assert np.isfinite(outputs.grad.numpy()).all()
+
+
+@pytest.mark.parametrize(("component", "arguments"), with_ends("schedule"))
+def test_schedules_at_the_ends_of_their_ranges_stay_between_zero_and_the_base_rate(component, arguments):
+    from mnist_paddle.schedules import learning_rate
+
+    for warmup in (0, 7):
+        rates = [learning_rate(component, step, 50, 0.5, warmup, **arguments) for step in range(50)]
+        assert all(0 <= rate <= 0.5 for rate in rates)
+
+
+# Of the high ends only those that make a small network.
+SMALL = [
+    (name, values)
+    for name, values in with_ends("model")
+    if not any(np.max(v) > 32 for v in values.values() if not isinstance(v, str))
+]
+
+
+@pytest.mark.parametrize(("component", "arguments"), SMALL)
+def test_networks_at_the_ends_of_their_ranges_give_finite_outputs(component, arguments):
+    import paddle
+
+    from mnist_paddle import MODELS
+
+    outputs = MODELS[component](**arguments)(paddle.rand([2, 1, 28, 28]))
+    assert list(outputs.shape) == [2, arguments.get("outputs", 10)]
+    assert np.isfinite(outputs.numpy()).all()
+
+
 @pytest.mark.parametrize(("setting", "component"), [(key, name) for key in TABLES for name in choices(key)])
 def test_what_the_program_gives_is_no_argument_of_the_users(setting, component):
     arguments = choices(setting)[component].arguments
