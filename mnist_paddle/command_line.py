@@ -11,6 +11,7 @@ from . import checkpoint, settings_file
 from .advice import QUESTIONS, advice, canonical
 from .component_arguments import parse_arguments, rejoined
 from .config import CHOICES, FIELDS, PATHS, TABLES, Config, argument_owners, choices, listing, make_config
+from .paths import expand
 from .registry import UsageError
 from .sense import check_settings, inherited
 from .values import from_text
@@ -128,7 +129,7 @@ def read_flags(words: list) -> tuple[dict, list, bool]:
                 text = extra.pop(0)
             if name == "config":
                 refuse_extra(flag, extra)
-                files.append(text)
+                files.append(expand(text, "--config"))
             else:
                 settings[name] = flag_value(name, flag, text, extra)
     return settings, files, asked

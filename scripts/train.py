@@ -12,7 +12,6 @@ def main(argv) -> int:
         distributed.place()  # what a launcher has said, before Paddle's import fails on it
         from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
 
-        runtime.default_signals()
         fit(config)
     except KeyboardInterrupt:
         return runtime.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)

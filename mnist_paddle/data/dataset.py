@@ -80,7 +80,7 @@ def custom(data_dir, say, /) -> tuple:
 
 
 @DATASETS.register
-def arrays(data_dir, say) -> tuple:
+def arrays(data_dir, say, /) -> tuple:
     """Arrays of yours, given in Python: fit(config, dataset)."""
     raise UsageError(
         "dataset arrays is given in Python: fit(config, dataset), resume(path, dataset); "

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from .. import distributed, locks, runtime, settings_file
 from ..files import to_json, write_atomically
 from ..registry import RunError, UsageError
+from ..signals import StopRequest
 from . import curves, graph, plots
 from .commands import curves_command, evaluate_command, more_command, real_command, resume_command
 
@@ -86,7 +87,7 @@ class Run:
     def draw_stop(self) -> None:
         """The curves of a run that ends early. Everything that counts is saved by now, so nothing here may change how it ends."""
         # A second signal is heard after the figure, which takes a second.
-        with contextlib.suppress(OSError), runtime.StopRequest():
+        with contextlib.suppress(OSError), StopRequest():
             if (self.folder / curves.METRICS).stat().st_size:
                 self.draw_curves()
 
