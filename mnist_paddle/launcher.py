@@ -18,6 +18,7 @@ from typing import Optional
 
 import psutil
 
+from . import runtime
 from .processes import end_with_parent, lives, rank_of, send, signal_of
 from .registry import LostContact
 
@@ -249,7 +250,7 @@ class Ranks:
 
 def paddle_command(script: Path, flags: list, logs: Path, nproc: int, devices=None, nnodes=1, node_rank=0, master=None) -> list:
     """The command line of Paddle's launcher for `nproc` ranks on this machine."""
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(logs)]
+    command = [sys.executable, *runtime.paddle_module("paddle.distributed.launch"), "--log_dir", str(logs)]
     command += ["--devices", devices] if devices else ["--nproc_per_node", str(nproc)]
     if nnodes > 1:
         command += ["--nnodes", str(nnodes), "--rank", str(node_rank), "--master", master]
