@@ -18,7 +18,7 @@ from typing import Optional
 
 import psutil
 
-from . import distributed, gpus
+from . import distributed, gpus, runtime
 from .processes import end_with_parent, lives, rank_of, send, signal_of
 from .registry import LostContact
 from .runtime import KEPT_PROXIES
@@ -269,7 +269,8 @@ class Nodes:
 def paddle_command(script: Path, flags: list, logs: Path, nproc: int, devices=None, nodes=None) -> list:
     """The command line of Paddle's launcher for `nproc` ranks on this machine."""
     nodes = nodes or Nodes()
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(logs), "--host", nodes.address]
+    command = [sys.executable, *runtime.paddle_module("paddle.distributed.launch")]
+    command += ["--log_dir", str(logs), "--host", nodes.address]
     command += ["--devices", devices] if devices else ["--nproc_per_node", str(nproc)]
     if nodes.count > 1:
         command += ["--nnodes", str(nodes.count), "--rank", str(nodes.rank), "--master", nodes.endpoint]

@@ -132,6 +132,14 @@ def require_paddle() -> None:
                 os.environ.update({} if home is None else {"HOME": home})
 
 
+def paddle_module(name: str) -> list[str]:
+    """What makes Python run a module of Paddle's: `-m NAME`, and by way of `require_paddle` where its import would fail."""
+    if paddle_has_a_home():
+        return ["-m", name]
+    run = f"runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
+    return ["-c", f"import runpy; from mnist_paddle import runtime; runtime.require_paddle(); {run}"]
+
+
 def paddle_has_a_home() -> bool:
     """Whether the folder can be made that Paddle makes when it is imported; if not, its import would fail."""
     home = os.path.expanduser("~")

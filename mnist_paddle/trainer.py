@@ -5,6 +5,7 @@ argv -> Config -> data -> model, loss, optimiser, schedule -> State -> [batch ->
 
 import errno
 import math
+import os
 import shlex
 import time
 from contextlib import closing, nullcontext
@@ -148,9 +149,11 @@ def fit(config: Config, dataset=None, say=None) -> dict:
             raise
         # Named by the system where it is not the run's disk: a library that writes elsewhere must not make it look so.
         what = error.filename or "into the run folder"
-        reason = f"can't write {what} any more ({error.strerror}); the run's checkpoints are whole"
-        on = f". When it can, go on: {resume_command(config.output_dir, config.dataset)}" if config.output_dir else ""
-        raise RunError(f"step {state.step if state else 0}: {reason}{on}") from error
+        reason = f"can't write {what} any more ({error.strerror})"
+        if config.output_dir and os.path.exists(os.path.join(config.output_dir, "last.safetensors")):
+            on = resume_command(config.output_dir, config.dataset)
+            reason += f"; the run's checkpoints are whole. When it can, go on: {on}"
+        raise RunError(f"step {state.step if state else 0}: {reason}") from error
 
 
 def diverged(error: NotFinite, state: State, run: Run) -> RunError:

@@ -1,6 +1,7 @@
 """A disk that fills up or turns read-only while a run is writing to it: a real one, of a megabyte, in memory."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -110,6 +111,14 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_run_goes_on_when_there_i
     steps = [json.loads(text)["step"] for text in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
     assert steps[-1] > step
+
+
+def test_a_disk_that_is_too_small_to_begin_on_promises_no_checkpoint(disk, training):
+    fill(disk)
+    filler = disk / "filler"
+    os.truncate(filler, filler.stat().st_size - 24_000)
+    status, line = ended(training("--output_dir", str(disk / "run")))
+    assert (status, line) == (1, "error: step 0: can't write into the run folder any more (No space left on device)")
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(disk, training):

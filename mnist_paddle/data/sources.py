@@ -123,10 +123,12 @@ def _from_cache(origin: Origin, folder: Path, say):
         known = origin.sha256 or tuple((folder / DIGESTS).read_text().split())
         if tuple(_sha256(folder / name) for name in FILES.values()) == known:
             return read_idx_files([folder / name for name in FILES.values()], folder)
-        reason = "a file's digest is wrong"
+        reason = "is damaged (a file's digest is wrong)"
+    except PermissionError as error:
+        reason = f"can't be read ({error.filename}: {error.strerror})"
     except (OSError, UsageError) as error:
-        reason = str(error)
-    say(f"the cache {folder} is damaged ({reason}); fetching the dataset anew")
+        reason = f"is damaged ({error})"
+    say(f"the cache {folder} {reason}; fetching the dataset anew")
     return None
 
 
