@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from tqdm import tqdm
 
-from .. import distributed
+from .. import distributed, runtime
 from ..contact import contact
 from ..registry import RunError
 from .metrics import predict
@@ -106,7 +106,7 @@ def progress_bar(images: int, done: int, enabled: bool):
         initial=done,
         unit=" images",
         unit_scale=True,
-        disable=not (enabled and sys.stderr.isatty()),
+        disable=not (enabled and runtime.is_open(sys.stderr) and sys.stderr.isatty()),
         dynamic_ncols=True,
         mininterval=0.2,
         leave=False,
