@@ -146,7 +146,7 @@ def tell_launcher(status: int) -> None:
 
 
 def is_open(stream) -> bool:
-    """Whether there is a stream to write to: without a console (pythonw, a service) there is none, and a notebook may close it."""
+    """Whether there is a stream to write to: without a console (pythonw) there is none, and a notebook may close it."""
     return stream is not None and not getattr(stream, "closed", False)
 
 
