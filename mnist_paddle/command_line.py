@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import re
 import sys
 
@@ -53,8 +54,10 @@ def _base(given: dict, run_settings) -> dict:
     """What stands in for the defaults: a resumed run's settings, or the network and dataset of --init_from."""
     if given.get("resume") is True and not given.get("dry_run"):
         return run_settings(given.get("output_dir"))
-    if isinstance(given.get("init_from"), str) and given["init_from"]:
-        return inherited(given["init_from"], given)
+    path = given.get("init_from")
+    # What is not there has no settings; the run says so, as of any path.
+    if isinstance(path, str) and os.path.exists(os.path.expanduser(path)):
+        return inherited(os.path.expanduser(path), given)
     return {}
 
 

@@ -233,6 +233,11 @@ def tell_launcher(status: int) -> None:
             place.write_text(str(status))
 
 
+def is_open(stream) -> bool:
+    """Whether there is a stream to write to: without a console (pythonw) there is none, and a notebook may close it."""
+    return stream is not None and not getattr(stream, "closed", False)
+
+
 def silence_stdout() -> None:
     """Send what is still printed to nowhere: nobody reads it any more, as after `| head`."""
     _silence(sys.stdout)

@@ -102,6 +102,21 @@ def failed_run():
 
 
 @contextlib.contextmanager
+def without_console():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        patch.setattr(sys, "stderr", None)
+        yield
+
+
+@contextlib.contextmanager
+def closed_stdout():
+    with contextlib.redirect_stdout(io.StringIO()) as stream:
+        stream.close()
+        yield
+
+
+@contextlib.contextmanager
 def verbose_logging():
     before = logging.getLogger().level
     logging.getLogger().setLevel(logging.DEBUG)
@@ -127,6 +142,8 @@ LEFT = {
     "warnings as errors": errors_from_warnings,
     "signal handlers": own_handlers,
     "stdout": lambda: contextlib.redirect_stdout(io.StringIO()),
+    "no console": without_console,
+    "closed stdout": closed_stdout,
     "logging": verbose_logging,
     "evaluation mode": lambda: contextlib.nullcontext(paddle.nn.Linear(2, 2).eval()),
 }

@@ -95,22 +95,23 @@ def test_train_more_needs_no_flag_but_the_run(model, tmp_path):
     assert fit_from(tmp_path / "run", say=quiet, dry_run=True, device="cpu")["steps"] == 1
 
 
-def test_what_the_user_gives_goes_over_what_a_checkpoint_has(small, tmp_path):
+def test_what_the_user_gives_goes_over_what_a_checkpoint_has(tmp_path):
     folder, file = tmp_path / "run", tmp_path / "recipe.yaml"
-    settings = {**QUICK, "activation": "tanh", "epochs": 1, "output_dir": str(folder), "dataset": "custom", "data_dir": "old"}
-    fit(Config(**settings), small, say=quiet)
+    old = str(write_npz(tmp_path / "digits.npz", make_digits(60), make_digits(20, seed=1)))
+    settings = {**QUICK, "activation": "tanh", "epochs": 1, "output_dir": str(folder), "dataset": "custom", "data_dir": old}
+    fit(Config(**settings), say=quiet)
 
     def load(*flags):
         config = load_config(["--init_from", str(folder), *flags])
         return config.dataset, config.data_dir, config.model, config.model_args, config.activation
 
-    assert load() == ("custom", "old", "fc", {"widths": [20]}, "tanh")
-    assert load("--data_dir", "new") == ("custom", "new", "fc", {"widths": [20]}, "tanh")
+    assert load() == ("custom", old, "fc", {"widths": [20]}, "tanh")
+    assert load("--data_dir", "/new") == ("custom", "/new", "fc", {"widths": [20]}, "tanh")
     assert load("--dataset", "mnist") == ("mnist", None, "fc", {"widths": [20]}, "tanh")
-    assert load("--model", "fc") == ("custom", "old", "fc", {"widths": [20]}, "tanh")
-    assert load("--model", "linear") == ("custom", "old", "linear", {}, None)
-    assert load("--activation", "null") == ("custom", "old", "fc", {"widths": [20]}, None)
+    assert load("--model", "fc") == ("custom", old, "fc", {"widths": [20]}, "tanh")
+    assert load("--model", "linear") == ("custom", old, "linear", {}, None)
+    assert load("--activation", "null") == ("custom", old, "fc", {"widths": [20]}, None)
     file.write_text("model_args: {widths: [30]}\n")
-    assert load("--config", str(file)) == ("custom", "old", "fc", {"widths": [30]}, "tanh")
+    assert load("--config", str(file)) == ("custom", old, "fc", {"widths": [30]}, "tanh")
     model, _ = load_model(folder)
     assert len(model.sublayers()) > 3

@@ -127,7 +127,7 @@ def progress_bar(images: int, done: int, enabled: bool):
         initial=done,
         unit=" images",
         unit_scale=True,
-        disable=not (enabled and sys.stderr.isatty()),
+        disable=not (enabled and runtime.is_open(sys.stderr) and sys.stderr.isatty()),
         dynamic_ncols=True,
         mininterval=0.2,
         leave=False,

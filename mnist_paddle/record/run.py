@@ -99,6 +99,8 @@ def say_on_main(say=None):
 
 def to_terminal(text: str) -> None:
     """Print above the progress bar. A run goes on when nobody reads along any more."""
+    if not runtime.is_open(sys.stdout):
+        return
     try:
         tqdm.write(text)
     except BrokenPipeError:
