@@ -47,11 +47,12 @@ class Run:
         if not self.main:
             yield
             return
-        process = graph.start(self.folder, model, arguments)
+        process = self.curves.attempt("the network graph", graph.start, self.folder, model, arguments)
         try:
             yield
         finally:
-            graph.finish(process, self.say)
+            if process is not None:
+                graph.finish(process, self.say)
 
     def pictures(self, step: int, split, found, report: dict) -> None:
         """The figures of the test set, and the same in VisualDL: what was mistaken for what."""
