@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -48,11 +49,12 @@ class Run:
         if not self.main:
             yield
             return
-        process = graph.start(self.folder, model, arguments)
+        process = self.curves.attempt("the network graph", graph.start, self.folder, model, arguments)
         try:
             yield
         finally:
-            graph.finish(process, self.say)
+            if process is not None:
+                graph.finish(process, self.say)
 
     def pictures(self, step: int, split, found, report: dict) -> None:
         """The figures of the test set, and the same in VisualDL: what was mistaken for what."""
