@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from digits import make_digits
 
-from mnist_paddle.record import curves, plots
+from mnist_paddle.record import curves, graph, plots
 from mnist_paddle.record.metrics import Evaluation, confusion_matrix, per_class, predict, probabilities, report_text
 from mnist_paddle.record.progress import Window
 from mnist_paddle.record.run import make_folder
@@ -150,3 +150,16 @@ def test_two_runs_of_the_same_second_get_two_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
     assert make_folder(None, "a") != make_folder(None, "a")
+
+
+@pytest.mark.parametrize("model", ["fc", "rnn"])
+def test_a_graph_that_can_not_be_drawn_costs_one_line_in_plain_words(tmp_path, monkeypatch, model):
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "7")  # which is the training's affair
+    said = []
+    graph.finish(graph.start(tmp_path, model, {"hidden": 8} if model == "rnn" else {"widths": [8]}), said.append)
+    if not list(tmp_path.glob("vdlgraph.*.log")):  # Paddle 2.6 draws both
+        assert model == "rnn"
+        assert said == [
+            "there is no network graph for VisualDL: Paddle 3 can't trace recurrent layers in the format that it reads; "
+            "everything else is there"
+        ]
