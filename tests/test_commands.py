@@ -160,6 +160,15 @@ def test_visualdl_gets_a_port_that_no_other_server_holds(monkeypatch):
         assert f":{port}/" in address
 
 
+def as_rank(monkeypatch, world_size: int) -> None:
+    """The environment of rank 0 of so many, two on each machine."""
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", str(world_size))
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "0")
+    monkeypatch.setenv("PADDLE_TRAINER_ENDPOINTS", ",".join(f"127.0.0.1:{6170 + rank}" for rank in range(world_size)))
+    monkeypatch.setenv("PADDLE_CURRENT_ENDPOINT", "127.0.0.1:6170")
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "2")
+
+
 @pytest.mark.parametrize(
     ("launch", "expected"),
     [
@@ -174,8 +183,7 @@ def test_visualdl_gets_a_port_that_no_other_server_holds(monkeypatch):
     ],
 )
 def test_ranks_go_on_with_the_flags_that_launched_them(launch, expected, monkeypatch):
-    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "4" if launch and launch != "nonsense" and launch.get("nnodes") == 2 else "2")
-    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "2")
+    as_rank(monkeypatch, 4 if launch and launch != "nonsense" and launch.get("nnodes") == 2 else 2)
     monkeypatch.delenv("MNIST_PADDLE_LAUNCH", raising=False)
     if launch is not None:
         monkeypatch.setenv("MNIST_PADDLE_LAUNCH", launch if launch == "nonsense" else json.dumps(launch))
@@ -184,8 +192,7 @@ def test_ranks_go_on_with_the_flags_that_launched_them(launch, expected, monkeyp
 
 
 def test_paddles_own_launcher_over_machines_is_described(monkeypatch):
-    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "4")
-    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "2")
+    as_rank(monkeypatch, 4)
     monkeypatch.delenv("MNIST_PADDLE_LAUNCH", raising=False)
     assert commands.resume_command("run", "mnist").startswith("on every machine")
 

@@ -15,7 +15,6 @@ import types
 import warnings
 
 
-@functools.cache
 def visualdl(name: str):
     """A module of VisualDL, such as "visualdl.component.base_component".
 
