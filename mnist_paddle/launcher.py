@@ -79,7 +79,7 @@ class Ranks:
         self.alive, self.order, self.signals, self.pids = {}, {}, {}, {}
         self.ended_here = set()  # the ranks that went after they had been told to
         self.told = None  # the signal that was last sent to them
-        self.asked = None  # the one that the user has sent
+        self.asked = []  # those that the user has sent, in their order
         self.late = False  # none has begun in time
         with open(logs / "launch.log", "ab") as log:
             self.log_begun = log.tell()
@@ -105,8 +105,9 @@ class Ranks:
                 break
             if number := stop.take():
                 # Who is asked for the first time, and has something to save, may take longer over it.
-                patience = LONG_PATIENCE if self.asked is None and self.pids else PATIENCE
-                self.asked, deadline = number, time.monotonic() + patience
+                patience = PATIENCE if self.asked or not self.pids else LONG_PATIENCE
+                self.asked.append(number)
+                deadline = time.monotonic() + patience
                 self.tell(number)
             if died is None and self.dead(apart_from=self.asked):
                 died = time.monotonic()
@@ -159,9 +160,9 @@ class Ranks:
         except (OSError, ValueError):
             return None
 
-    def dead(self, apart_from=None) -> list[int]:
-        """The ranks that have ended neither well nor by the signal `apart_from`, as they were asked to, in their order."""
-        well = {0} if apart_from is None else {0, 128 + apart_from}
+    def dead(self, apart_from=()) -> list[int]:
+        """The ranks that have ended neither well nor by a signal of `apart_from`, as they were asked to, in their order."""
+        well = {0, *(128 + number for number in apart_from)}
         return [rank for rank in sorted(self.order, key=self.order.get) if self.said(rank) not in well]
 
     def first_death(self) -> Optional[Death]:
@@ -209,7 +210,11 @@ class Ranks:
         if death is None and not self.asked:  # no rank has begun
             code = self.process.returncode or 1
             return LostContact.status if self.late else code if code > 0 else 128 - code
-        return 128 + ((death and death.signal) or self.asked or signal.SIGKILL)
+        return 128 + ((death and death.signal) or (self.asked and self.asked[-1]) or signal.SIGKILL)
+
+    def stopped(self, status: int) -> bool:
+        """Whether the exit status is that of a signal of the user's, the first of several or a later one."""
+        return status - 128 in self.asked
 
     def tell(self, number: int) -> None:
         """Send a signal to every rank, also to those that are still to come."""
@@ -240,8 +245,9 @@ class Ranks:
 
     def reason(self) -> str:
         """What the failed training ended of, in one line."""
-        if self.asked and (not self.death or (self.death.signal == self.asked and not self.death.words)):
-            return f"stopped by {signal_name(self.asked)} before the training began"
+        if self.asked and (not self.death or (self.death.signal in self.asked and not self.death.words)):
+            number = self.death.signal if self.death else self.asked[-1]
+            return f"stopped by {signal_name(number)} before the training began"
         # Wrong usage and a stop are told by the training itself and need no more; else there is more to read.
         if self.death and self.death.words and (self.asked or self.death.status == 2):
             return self.death.words

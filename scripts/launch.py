@@ -185,7 +185,7 @@ def watch(ranks: Launch, flags: list, folder: Path, restarts: int, stop: Stop) -
         status = running.watch(stop)
         if status == 0:
             return 0
-        if running.asked and status == 128 + running.asked:
+        if running.stopped(status):
             return runtime.end_with(running.reason(), status)  # the user's wish, and no error
         runtime.fail(running.reason(), status)
         # Wrong usage is as wrong the second time, and what the user stopped is to stay so.

@@ -281,6 +281,53 @@ def test_a_signal_before_the_ranks_have_begun_ends_the_launcher(launch, tmp_path
     assert not list(tmp_path.glob("run*"))
 
 
+class Impatient:
+    """A user who sends these signals, each a while after the one before."""
+
+    def __init__(self, *numbers):
+        self.numbers = list(numbers)
+        self.next = time.monotonic() + 1
+
+    def take(self):
+        if not self.numbers or time.monotonic() < self.next:
+            return None
+        self.next += 0.3
+        return self.numbers.pop(0)
+
+
+# Paddle's launcher with one rank, to which a stop takes a while; `{end}` is how it ends then.
+STOPPED_RANK = """
+import os, signal, subprocess, sys, time
+logs = os.path.dirname(__file__)
+if "PADDLE_LOG_DIR" not in os.environ:
+    rank = {{**os.environ, "PADDLE_LOG_DIR": logs, "PADDLE_TRAINER_ID": "0"}}
+    print("Container rank 0 status failed code", subprocess.call([sys.executable, __file__], env=rank), "log")
+    sys.exit(1)
+def stop(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(0.8)
+    {end}
+signal.signal(signal.SIGHUP, stop)
+time.sleep(100)
+"""
+SAVES = """open(logs + '/workerlog.0', 'w').write('stopped by SIGHUP at step 30, saved')
+    open(f'{logs}/status.{os.getpid()}', 'w').write('129')
+    os._exit(129)"""
+DIES = "signal.signal(number, signal.SIG_DFL); os.kill(os.getpid(), number)"
+
+
+@pytest.mark.parametrize(
+    ("end", "when"), [(SAVES, "at step 30, saved"), (DIES, "before the training began")], ids=["saves", "dies"]
+)
+def test_a_stop_that_is_asked_for_twice_is_no_error(tmp_path, end, when):
+    (tmp_path / "rank.py").write_text(STOPPED_RANK.format(end=end))
+    command = [sys.executable, str(tmp_path / "rank.py")]
+    ranks = Ranks(command, 1, tmp_path, dict(os.environ), lambda line: None)
+    status = ranks.watch(Impatient(signal.SIGHUP, signal.SIGTERM))
+    assert (status, ranks.reason()) == (129, f"stopped by SIGHUP {when}")
+    assert ranks.stopped(status)
+
+
 def test_machines_that_do_not_come_are_not_waited_for_for_ever(tmp_path):
     ranks = Ranks([sys.executable, "-c", "import time; time.sleep(100)"], 1, tmp_path, dict(os.environ), print, wait=0.5)
     assert ranks.watch(Nobody()) == 75
