@@ -21,10 +21,9 @@ import psutil
 from . import distributed, gpus, runtime
 from .processes import end_with_parent, lives, rank_of, send, signal_of
 from .registry import LostContact
-from .runtime import KEPT_PROXIES
+from .runtime import KEPT_PROXIES, STOPPED
 from .signals import signal_name
 
-STOPPED = (129, 130, 143)  # the exit statuses of a training that the user has stopped
 POLL = 0.1  # seconds between two looks
 GRACE = 1.0  # after the first death, for others to leave word of theirs
 PATIENCE = 12.0  # from the request to end until the end by force, where a rank is dead

@@ -25,6 +25,8 @@ INSTALL = "pip install paddlepaddle (CPU) or pip install paddlepaddle-gpu (GPU)"
 
 KEPT_PROXIES = "MNIST_PADDLE_PROXIES"  # JSON of environment variables, from scripts/launch.py to its ranks
 
+STOPPED = (129, 130, 143)  # the exit statuses of what the user has stopped: SIGHUP, SIGINT, SIGTERM
+
 # glibc's mallopt parameters, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -193,9 +195,9 @@ def script(main) -> NoReturn:
     try:
         status = main(sys.argv[1:])
     except Interrupted as stop:  # the user's wish, and no error
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would change nothing but the exit status
         status = end_with(" ".join(str(stop).split()), stop.status)
+    except KeyboardInterrupt:
+        status = end_with("stopped by SIGINT", 130)
     except (UsageError, RunError) as error:
         status = fail(error, error.status)
     except BrokenPipeError:
@@ -204,8 +206,18 @@ def script(main) -> NoReturn:
     except Exception:
         tell_launcher(1)
         raise
+    if status in STOPPED:
+        ignore_stops()
     tell_launcher(status)
     sys.exit(status)
+
+
+def ignore_stops() -> None:
+    """From now on one more stop signal does nothing: while Python ends it would only change the exit status."""
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def open_standard_streams() -> None:

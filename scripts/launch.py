@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Optional
 
 from mnist_paddle import UsageError, distributed, gpus, load_config, rendezvous, runtime, signals
-from mnist_paddle.launcher import STOPPED, Nodes, Ranks, paddle_command, rank_environment, visible_gpus
+from mnist_paddle.launcher import Nodes, Ranks, paddle_command, rank_environment, visible_gpus
 
 TRAIN = Path(__file__).with_name("train.py")
 MOST_RANKS = 8  # of a processor, unless --nproc asks for more
@@ -172,7 +172,7 @@ def launch(own, flags: list, config) -> int:
     finally:
         if config.dry_run:
             shutil.rmtree(folder, ignore_errors=True)
-        elif status in (2, *STOPPED) and not config.resume:
+        elif status in (2, *runtime.STOPPED) and not config.resume:
             tidy_up(folder, logs, made)
 
 

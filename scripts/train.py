@@ -14,7 +14,7 @@ def main(argv) -> int:
 
         fit(config)
     except KeyboardInterrupt:
-        return runtime.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)
+        return runtime.end_with("stopped at once by SIGINT; the checkpoints that there are, are whole", 130)
     return 0
 
 
