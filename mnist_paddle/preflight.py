@@ -8,6 +8,7 @@ from .course import plan
 from .data.dataset import load_dataset
 from .parallel import limits
 from .registry import UsageError
+from .signals import importing_paddle
 
 MOST_FILES = 2000  # of a data folder that is read twice, here and by the ranks
 ARGUMENTS = ("model_args", "loss_args", "optimizer_args", "schedule_args")
@@ -47,7 +48,8 @@ def _is_large(path: Path) -> bool:
 
 def check_network(config: Config, ranks: int) -> None:
     """Build what the first rank would, on the processor, from the weights that it would begin with."""
-    import paddle
+    with importing_paddle():
+        import paddle
 
     from . import checkpoint
     from .losses import load_loss

@@ -23,11 +23,29 @@ def is_ignored(number: int) -> bool:
 
 def default_signals() -> None:
     """SIGINT as Python has it, and SIGTERM without Paddle's handler, which is set at import, prints a C++ trace and dies."""
-    # Paddle's handler is set behind Python's back, so that Python still takes the one before it for what is set.
     if threading.current_thread() is not threading.main_thread():
         return
     if not is_ignored(signal.SIGINT):
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _restore_sigterm()
+
+
+@contextlib.contextmanager
+def importing_paddle():
+    """Inside, SIGTERM waits. Paddle's import puts a handler on it that prints a C++ trace; afterwards it is as before."""
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        _restore_sigterm()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _restore_sigterm() -> None:
+    # Paddle's handler is set behind Python's back, so that Python still takes the one before it for what is set.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from mnist_paddle import UsageError, distributed, load_dataset, runtime
+from mnist_paddle import UsageError, distributed, load_dataset, runtime, signals
 from mnist_paddle.files import to_json
 from mnist_paddle.paths import recorded
 
@@ -20,7 +20,8 @@ def parse(argv):
 
 def measure(arguments) -> dict:
     """Load the network and the data and put them together."""
-    from mnist_paddle import checkpoint, evaluate, load_loss, load_model
+    with signals.importing_paddle():
+        from mnist_paddle import checkpoint, evaluate, load_loss, load_model
 
     model, settings = load_model(arguments.run)
     dataset = load_data(arguments, settings, checkpoint.load(arguments.run)[1].get("data"))

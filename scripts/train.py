@@ -10,7 +10,8 @@ def main(argv) -> int:
         config = load_config(argv)
         runtime.require_paddle()
         distributed.place()  # what a launcher has said, before Paddle's import fails on it
-        from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
+        with signals.importing_paddle():  # which takes seconds: not before the flags are known to be right
+            from mnist_paddle import fit
 
         fit(config)
     except KeyboardInterrupt:
