@@ -61,8 +61,14 @@ def quiet_libraries() -> None:
 
 def restore_proxies(environment=os.environ) -> None:
     """Give a rank the proxies that scripts/launch.py kept from Paddle's launcher: downloads may need them, ranks never do."""
-    for name, value in json.loads(environment.pop(KEPT_PROXIES, "{}")).items():
-        environment.setdefault(name, value)
+    try:
+        kept = json.loads(environment.pop(KEPT_PROXIES, "{}"))
+    except ValueError:
+        kept = None
+    # What no launcher has written, or an earlier one of another kind, is passed over.
+    for name, value in kept.items() if isinstance(kept, dict) else ():
+        if isinstance(value, str):
+            environment.setdefault(name, value)
 
 
 def refuse_foreign_zlib() -> None:

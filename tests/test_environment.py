@@ -176,6 +176,13 @@ def test_launchers_speak_through_no_proxy_and_ranks_have_it_for_downloads(monkey
     assert all(environment[name] == f"http://{name}.invalid" for name in SPELLINGS)
 
 
+@pytest.mark.parametrize("text", ["", "x", "[1]", "null", '{"http_proxy": 1}'])
+def test_proxies_that_no_launcher_has_written_are_passed_over(text):
+    environment = {runtime.KEPT_PROXIES: text}
+    runtime.restore_proxies(environment)
+    assert environment == {}
+
+
 @pytest.mark.parametrize(
     "text", ["10.0.0.1", "10.0.0.1:0", "localhost:65536", "[::1]:6170", "::1:6170", "http://a:1", "a b:1", ":1", "a:"]
 )
