@@ -1,6 +1,7 @@
 """Settings that are allowed and still a mistake; resuming what has ended; new runs from old weights."""
 
 import contextlib
+import re
 
 import pytest
 from digits import make_digits, write_npz
@@ -41,6 +42,17 @@ def test_a_share_given_for_percent_is_asked_about(value, meant, small, tmp_path)
         fit(Config(**QUICK, target_accuracy=value, output_dir=str(tmp_path / "run")), small)
     assert not (tmp_path / "run").exists()
     Config(target_accuracy=value)  # which the settings of an old run may hold
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "clip_norm"])
+@pytest.mark.parametrize(("value", "becomes"), [(1e39, "infinite"), (1e300, "infinite"), (1e-50, "0"), (5e-324, "0")])
+def test_a_number_that_float32_does_not_hold_is_refused(name, value, becomes, small, tmp_path):
+    # A rate of 1e-50 trained nothing and reported success.
+    with pytest.raises(UsageError, match=re.escape(f"--{name} {value:g} is {becomes} in float32")):
+        fit(Config(**QUICK, **{name: value}, output_dir=str(tmp_path / "run")), small)
+    assert not (tmp_path / "run").exists()
+    for sound in (1e-37, 1e38):
+        check_settings(Config(**{name: sound}))
 
 
 def test_more_threads_than_a_machine_can_have_are_refused():
