@@ -36,6 +36,7 @@ NOISE = re.compile(
     r"|terminate called after .*|  what\(\): .*|error: .*|stopped (at once )?by SIG.*"
 )
 LAST_WORDS = re.compile(r"error: |stopped (at once )?by SIG")
+DIVERGED = re.compile(r"(is|are) not finite at step ")
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 # What else tells Paddle's launcher or its ranks where to meet, and may be left over.
 PLACES = ("POD_IP", "MASTER_ADDR", "MASTER_PORT", "COLLECTIVE_MASTER_IP")
@@ -174,6 +175,9 @@ class Ranks:
         if not causes:
             return None
         rank = causes[0]
+        # Numbers diverge on all ranks alike, and the main one also knows the last checkpoint that is sound.
+        if all(rank in self.order and DIVERGED.search(self.words(rank)) for rank in (rank, 0)):
+            rank = 0
         return Death(rank, self.said(rank), self.signals[rank] or self.logged_signal(rank), self.words(rank))
 
     def logged_signal(self, rank: int) -> Optional[int]:
@@ -247,8 +251,8 @@ class Ranks:
         if self.asked and (not self.death or (self.death.signal in self.asked and not self.death.words)):
             number = self.death.signal if self.death else self.asked[-1]
             return f"stopped by {signal_name(number)} before the training began"
-        # Wrong usage and a stop are told by the training itself and need no more; else there is more to read.
-        if self.death and self.death.words and (self.asked or self.death.status == 2):
+        # Wrong usage, a stop and a divergence are told by the training itself and need no more; else there is more to read.
+        if self.death and self.death.words and (self.asked or self.death.status == 2 or DIVERGED.search(self.death.words)):
             return self.death.words
         if self.death:
             why = str(self.death)

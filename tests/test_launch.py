@@ -241,6 +241,17 @@ def test_when_a_rank_dies_all_end_and_the_first_death_is_told(launch, tmp_path, 
 
 
 @pytest.mark.ranks
+@pytest.mark.parametrize("flags", [[], ["--sync", "server"], ["--parallel", "model"]], ids=["replicas", "server", "halves"])
+def test_ranks_that_diverge_end_in_the_line_of_the_main_one(launch, flags):
+    recipe = ["--optimizer", "sgd", "--lr", "1e30", "--schedule", "constant", "--epochs", "4", *flags]
+    status, _, stderr = finished(launch("--nproc", "2", *recipe))
+    assert status == 1
+    assert stderr.startswith("error: the weights are not finite at step ")
+    assert stderr.endswith("; the last checkpoint, of step 0, is sound: run\n")
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.ranks
 def test_a_rank_that_hangs_ends_the_others_and_itself(launch, tmp_path):
     process = launch("--nproc", "2", *LONG)
     ranks = ranks_of(process, 2, tmp_path / "run")
