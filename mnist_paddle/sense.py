@@ -74,4 +74,6 @@ def notes(config: Config, images: int, total_steps: int) -> list[str]:
         found.append(f"--batch_size {config.batch_size:,}: every step takes all {images:,} training images")
     if config.evaluate_every > total_steps and not config.dry_run:
         found.append(f"--evaluate_every {config.evaluate_every:,}: of {total_steps:,} steps only the last is validated")
+    if config.overfit_batches and (config.target_accuracy is not None or config.patience):
+        found.append("--overfit_batches validates nothing: --target_accuracy and --patience do not end this run")
     return found

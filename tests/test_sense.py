@@ -66,6 +66,10 @@ def test_settings_that_do_not_do_what_one_may_expect_are_noted():
         "--batch_size 200: every step takes all 100 training images",
         "--evaluate_every 50: of 4 steps only the last is validated",
     ]
+    for settings in ({"target_accuracy": 50}, {"patience": 1}):
+        assert notes(Config(**settings), 50_000, 3128) == []
+        (note,) = notes(Config(overfit_batches=1, **settings), 50_000, 3128)
+        assert note.startswith("--overfit_batches validates nothing")
 
 
 @pytest.mark.parametrize(
