@@ -28,7 +28,7 @@ from .paths import recorded
 from .record.metrics import Evaluation
 from .record.progress import Clock, progress_bar
 from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
-from .registry import Interrupted, RunError
+from .registry import Interrupted, RunError, UsageError
 from .saving import Checkpoints, agree, find_past, go_on, make_last, name_data
 from .sense import check_settings, inherited, notes
 from .signals import StopRequest, default_signals, signal_name
@@ -123,6 +123,10 @@ def fit(config: Config, dataset=None, say=None) -> dict:
 
     Raises `UsageError` for what the user can mend and `RunError` for a run that cannot go on.
     """
+    if dataset is not None and not isinstance(dataset, Dataset):
+        raise UsageError(
+            f"fit takes a Dataset(name, train, validation, test) of three Splits; this is a {type(dataset).__name__}"
+        )
     check_settings(config)
     default_signals()
     if distributed.world_size() > 1:

@@ -21,10 +21,20 @@ class Split:
     labels: np.ndarray
 
     def __post_init__(self):
+        for name, array in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(array, np.ndarray):
+                raise UsageError(f"{name} must be a NumPy array; this is a {type(array).__name__}")
         if self.images.shape[1:] != (28, 28) or self.images.dtype != np.uint8:
             raise UsageError(f"images must be uint8 [n, 28, 28]; these are {self.images.dtype} {list(self.images.shape)}")
         if self.labels.shape != (len(self.images),):
             raise UsageError(f"{len(self.images):,} images but labels of shape {list(self.labels.shape)}")
+        whole = self.labels.dtype.kind in "biu" or (
+            self.labels.dtype.kind == "f" and (self.labels == np.floor(self.labels)).all()
+        )
+        if not whole:
+            raise UsageError(
+                f"labels must be whole numbers from 0 to 9; these are {self.labels.dtype} {self.labels[:3].tolist()} ..."
+            )
         if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() <= 9):
             raise UsageError(f"labels must be 0 to 9; these go from {self.labels.min()} to {self.labels.max()}")
 
