@@ -4,11 +4,11 @@
 >>> report = fit(Config(model="cnn", epochs=1))
 """
 
-from . import runtime
 from .registry import Interrupted, RunError, UsageError
+from .system import startup
 from .version import __version__
 
-runtime.prepare()
+startup.prepare()
 
 # Parts are imported when first asked for: most of them import paddle, which takes seconds.
 _HOME = {
@@ -43,6 +43,6 @@ def __getattr__(name):
     from importlib import import_module
 
     if _HOME[name] not in _WITHOUT_PADDLE:
-        runtime.require_paddle()
+        startup.require_paddle()
         import_module(f"{__name__}.distributed").place()  # a launcher's variables that are wrong would end Paddle's import
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -11,10 +11,10 @@ import os
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from . import paths
-from .advice import advice
 from .registry import UsageError, catalogue, check_argument, unknown
-from .values import from_python, is_path, is_sane, problem, shown
+from .settings.advice import advice
+from .settings.values import from_python, is_path, is_sane, problem, shown
+from .system import paths
 
 __all__ = ["Config", "choices", "is_sane", "listing", "make_config", "refused_changes", "settings_of"]
 

@@ -13,26 +13,27 @@ from contextlib import closing, nullcontext
 import numpy as np
 import paddle
 
-from . import checkpoint, distributed
 from .config import Config, make_config, settings_of
-from .contact import contact
 from .course import Course, plan
 from .data.dataset import Dataset, load_dataset, require_images
 from .data.loader import Loader, normalise
-from .device import set_device, versions
-from .finite import REMEDY, NotFinite, check_loss, watched
-from .isolation import clean_paddle
+from .diagnostics.finite import REMEDY, NotFinite, check_loss, watched
+from .distributed import communication
+from .distributed.data_parallel import Replicas
+from .distributed.watchdog import contact
+from .experiment import checkpoint
+from .experiment.checkpoints import Checkpoints, agree, find_past, go_on, make_last, name_data
+from .experiment.folder import Run, last_words, locked, open_run, resume_command, say_on_main
+from .experiment.sense import check_settings, inherited, notes
+from .experiment.state import State, broken_weight, build, check_weights, evaluated_weights, start_from, trainable, update_average
 from .losses import load_loss
-from .parallel.replicas import Replicas
-from .paths import recorded
-from .record.metrics import Evaluation
-from .record.progress import Clock, progress_bar
-from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
+from .metrics import Evaluation
 from .registry import Interrupted, RunError
-from .saving import Checkpoints, agree, find_past, go_on, make_last, name_data
-from .sense import check_settings, inherited, notes
-from .signals import StopRequest, default_signals, signal_name
-from .state import State, broken_weight, build, check_weights, evaluated_weights, start_from, trainable, update_average
+from .system.device import set_device, versions
+from .system.isolation import clean_paddle
+from .system.paths import recorded
+from .system.signals import StopRequest, default_signals, signal_name
+from .tracking.progress import Clock, progress_bar
 
 EVALUATION_BATCH = 500
 # What the system says of a full, a read-only, a broken disk, and of one from which the folder was taken away.
@@ -108,7 +109,7 @@ def evaluate(model, split, loss_function, way=None) -> Evaluation:
             if way.counts:
                 found[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
     model.train()
-    parts = distributed.gather((found, broken))
+    parts = communication.gather((found, broken))
     rows = {start: table for found, _ in parts for start, table in found.items()}
     table = np.concatenate([rows[start] for start in sorted(rows)]) if rows else np.zeros((0, 11), np.float32)
     layers = [layer for _, broken in parts for layer in broken]
@@ -125,9 +126,9 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     """
     check_settings(config)
     default_signals()
-    if distributed.world_size() > 1:
+    if communication.world_size() > 1:
         contact.guard(config.stall_seconds)
-    distributed.start(config.device)  # distributed, 1 of 3: the ranks meet
+    communication.start(config.device)  # distributed, 1 of 3: the ranks meet
     device = set_device(config.device, config.threads)
     say = say_on_main(say)
     state = None
@@ -167,7 +168,7 @@ def diverged(error: NotFinite, state: State, run: Run) -> RunError:
 
 def holding(config: Config):
     """A run that is resumed is locked before it is looked at, so that no other process goes on with it meanwhile."""
-    if not config.resume or not distributed.is_main():
+    if not config.resume or not communication.is_main():
         return nullcontext()
     return locked(checkpoint.to_resume(config.output_dir)[0])
 
@@ -197,7 +198,7 @@ def begin(config: Config, past, say):
         make_last(past)
         lengths = past.progress["curves"]
     name = f"{config.dataset}-{config.model}"
-    return open_run(config.output_dir, settings_of(config), name, distributed.is_main(), say, config.dry_run, lengths)
+    return open_run(config.output_dir, settings_of(config), name, communication.is_main(), say, config.dry_run, lengths)
 
 
 def resume(path, dataset=None, say=None, **changes) -> dict:
@@ -250,7 +251,7 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
                 checkpoints.save(state)
             if signal:
                 checkpoints.save(state)
-                distributed.barrier()  # Paddle's launcher ends the others soon after the first, and rank 0 may still be writing
+                communication.barrier()  # Paddle's launcher ends the others soon after the first, and rank 0 may still be writing
                 raise interrupted(run, config, state, signal)
         if not watch.evaluated or not state.best:
             # The course has no look here. It comes after the checkpoint, so that a resumed run knows nothing of it.
@@ -259,7 +260,7 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
                 watch.last_point()
                 watch.validation()
             checkpoints.save_final(state)
-            if stop.signal and distributed.world_size() == 1:  # of several ranks only some may have received it
+            if stop.signal and communication.world_size() == 1:  # of several ranks only some may have received it
                 raise interrupted(run, config, state, stop.signal)
 
 
@@ -286,7 +287,7 @@ class Watch:
         self.loss_function, self.run, self.clock = loss_function, run, clock
         self.evaluate_every = config.evaluate_every or course.epoch_steps
         self.validates = len(dataset.validation) > 0 and not config.overfit_batches
-        self.bar = progress_bar(course.total_steps * config.batch_size, clock.images, enabled=distributed.is_main())
+        self.bar = progress_bar(course.total_steps * config.batch_size, clock.images, enabled=communication.is_main())
         self.out_of_time = False
 
     @property
@@ -353,11 +354,11 @@ class Watch:
         """The signal received, or 0, and whether a checkpoint is due; the same on all ranks, or one would wait for ever."""
         config, step = self.config, self.state.step
         due = config.checkpoint_every > 0 and step % config.checkpoint_every == 0
-        if distributed.world_size() > 1 and step % ASK_EVERY:
+        if communication.world_size() > 1 and step % ASK_EVERY:
             return 0, due
-        main = distributed.is_main()
+        main = communication.is_main()
         over = main and config.max_minutes is not None and self.clock.session() >= 60 * config.max_minutes
-        signal, over, old = distributed.largest(np.array([stop.signal or 0, over, main and checkpoints.old()], np.int64))
+        signal, over, old = communication.largest(np.array([stop.signal or 0, over, main and checkpoints.old()], np.int64))
         self.out_of_time = bool(over)
         return int(signal), due or bool(old)
 
@@ -410,7 +411,7 @@ def make_report(course, state, dataset, found, images: int, seconds: float, devi
         "parameters": state.parameters,
         "train_seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),
-        "world_size": distributed.world_size(),
+        "world_size": communication.world_size(),
         "device": device,
         "dataset": dataset.name,
         "source": dataset.source,

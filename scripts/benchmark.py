@@ -50,8 +50,8 @@ def train_ours(steps: int) -> float:
     """The same network and optimiser through this toolkit, its loader included: images/s."""
     from mnist_paddle import LOSSES, Config, Loader
     from mnist_paddle.data.dataset import Split
-    from mnist_paddle.device import set_device
-    from mnist_paddle.state import build
+    from mnist_paddle.experiment.state import build
+    from mnist_paddle.system.device import set_device
     from mnist_paddle.trainer import train_step
 
     set_device("cpu", threads=0)
@@ -140,7 +140,7 @@ def saving(every: int):
 
     def measure(steps: int) -> dict:
         from mnist_paddle import Config, fit
-        from mnist_paddle.saving import Checkpoints
+        from mnist_paddle.experiment.checkpoints import Checkpoints
 
         save, spent = Checkpoints.save, []
 
@@ -223,11 +223,12 @@ def run_one(kind: str, name: str) -> None:
 
 def main(argv) -> int:
     """Parse, measure, print."""
-    from mnist_paddle import distributed, runtime
+    from mnist_paddle.distributed import communication
+    from mnist_paddle.system import startup
 
-    distributed.stand_alone()
+    communication.stand_alone()
     layout = argparse.RawDescriptionHelpFormatter
-    parser = runtime.CommandLine(prog="benchmark.py", description=__doc__, formatter_class=layout)
+    parser = startup.CommandLine(prog="benchmark.py", description=__doc__, formatter_class=layout)
     parser.add_argument("kind", choices=(*RIVALS, "save", "scaling"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--latency_us", type=float, default=50.0, help="scaling: of the network planned for, microseconds")
@@ -257,6 +258,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
         run_one(*sys.argv[2:])
     else:
-        from mnist_paddle import runtime
+        from mnist_paddle.system import startup
 
-        runtime.script(main)
+        startup.script(main)

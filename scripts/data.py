@@ -4,17 +4,19 @@ import sys
 
 import numpy as np
 
-from mnist_paddle import distributed, load_dataset, runtime
+from mnist_paddle import load_dataset
 from mnist_paddle.config import choices
 from mnist_paddle.data.dataset import check
-from mnist_paddle.files import to_json
+from mnist_paddle.distributed import communication
+from mnist_paddle.system import startup
+from mnist_paddle.system.files import to_json
 
 SPLITS = ("train", "validation", "test")
 
 
 def parse(argv):
     """The command line."""
-    parser = runtime.CommandLine(prog="data.py", description=__doc__)
+    parser = startup.CommandLine(prog="data.py", description=__doc__)
     parser.add_argument("--dataset", default="mnist", help=f"one of {', '.join(choices('dataset'))} (default: mnist)")
     parser.add_argument("--data_dir", "--data-dir", help="file or folder that holds it (default: cache, then download)")
     parser.add_argument("--validation_size", "--validation-size", type=int, help="default: a sixth, 10,000 of MNIST")
@@ -48,7 +50,7 @@ def show(report: dict) -> str:
 def main(argv) -> int:
     """Parse, load, look, print; the exit status."""
     arguments = parse(argv)
-    distributed.stand_alone()
+    communication.stand_alone()
     dataset = load_dataset(
         arguments.dataset,
         arguments.data_dir,
@@ -61,4 +63,4 @@ def main(argv) -> int:
 
 
 if __name__ == "__main__":
-    runtime.script(main)
+    startup.script(main)

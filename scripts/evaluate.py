@@ -2,14 +2,16 @@
 
 import sys
 
-from mnist_paddle import UsageError, distributed, load_dataset, runtime
-from mnist_paddle.files import to_json
-from mnist_paddle.paths import recorded
+from mnist_paddle import UsageError, load_dataset
+from mnist_paddle.distributed import communication
+from mnist_paddle.system import startup
+from mnist_paddle.system.files import to_json
+from mnist_paddle.system.paths import recorded
 
 
 def parse(argv):
     """The command line."""
-    parser = runtime.CommandLine(prog="evaluate.py", description=__doc__)
+    parser = startup.CommandLine(prog="evaluate.py", description=__doc__)
     parser.add_argument("run", help="run folder (its best weights) or a .safetensors file")
     parser.add_argument("--dataset", help="default: the one it was trained on")
     parser.add_argument("--data_dir", "--data-dir", help="file or folder that holds the dataset")
@@ -20,7 +22,8 @@ def parse(argv):
 
 def measure(arguments) -> dict:
     """Load the network and the data and put them together."""
-    from mnist_paddle import checkpoint, evaluate, load_loss, load_model
+    from mnist_paddle import evaluate, load_loss, load_model
+    from mnist_paddle.experiment import checkpoint
 
     model, settings = load_model(arguments.run)
     dataset = load_data(arguments, settings, checkpoint.load(arguments.run)[1].get("data"))
@@ -70,7 +73,7 @@ def tell(text: str) -> None:
 
 def show(result: dict) -> str:
     """The result for a reader."""
-    from mnist_paddle.record.metrics import report_text
+    from mnist_paddle.metrics import report_text
 
     head = f"{result['run']} on {result['dataset']}, {result['split']}: {result['count']:,} images"
     loss = "not finite" if result["loss"] is None else f"{result['loss']:.4f}"
@@ -80,12 +83,12 @@ def show(result: dict) -> str:
 def main(argv) -> int:
     """Parse, measure, print; the exit status."""
     arguments = parse(argv)
-    distributed.stand_alone()
-    runtime.require_paddle()
+    communication.stand_alone()
+    startup.require_paddle()
     result = measure(arguments)
     print(to_json(result) if arguments.json else show(result))
     return 0
 
 
 if __name__ == "__main__":
-    runtime.script(main)
+    startup.script(main)

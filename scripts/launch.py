@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from mnist_paddle import UsageError, distributed, gpus, load_config, rendezvous, runtime, signals
-from mnist_paddle.launcher import STOPPED, Nodes, Ranks, paddle_command, rank_environment, visible_gpus
+from mnist_paddle import UsageError, load_config
+from mnist_paddle.distributed import communication, rendezvous
+from mnist_paddle.distributed.launcher import STOPPED, Nodes, Ranks, paddle_command, rank_environment, visible_gpus
+from mnist_paddle.system import gpus, signals, startup
 
 TRAIN = Path(__file__).with_name("train.py")
 MOST_RANKS = 8  # of a processor, unless --nproc asks for more
@@ -20,7 +22,7 @@ MOST_RANKS = 8  # of a processor, unless --nproc asks for more
 
 def parse(argv):
     """Own flags, and those for train.py."""
-    parser = runtime.CommandLine(prog="launch.py", description=__doc__, usage="%(prog)s [options] [flags of train.py]")
+    parser = startup.CommandLine(prog="launch.py", description=__doc__, usage="%(prog)s [options] [flags of train.py]")
     parser.add_argument("--nproc", type=int, help="ranks on this machine (default: all visible GPUs, else processor cores)")
     parser.add_argument("--devices", help="the GPUs to use, such as 0,1 (default: all visible ones)")
     parser.add_argument("--nnodes", type=int, default=1, help="machines (default: 1); the same command on each of them")
@@ -41,7 +43,7 @@ def parse(argv):
 
 def share_out(own, config) -> tuple[int, bool]:
     """How many ranks this machine gets, and whether they are to use GPUs."""
-    from mnist_paddle import preflight
+    from mnist_paddle.experiment import preflight
 
     found = visible_gpus(config.device)
     if own.devices:
@@ -60,7 +62,7 @@ def share_out(own, config) -> tuple[int, bool]:
     if found and wanted > found:
         raise UsageError(f"--nproc {wanted}: there are {found} GPUs; each rank needs one, or take --device cpu")
     if not found:
-        preflight.check_count(wanted, runtime.usable_cores())
+        preflight.check_count(wanted, startup.usable_cores())
     return wanted, bool(found)
 
 
@@ -77,7 +79,7 @@ def find_nodes(own) -> Nodes:
 
 def processor_ranks(config, nnodes: int) -> int:
     """A rank per core, as many as divide the batch."""
-    most = min(runtime.usable_cores(), MOST_RANKS)
+    most = min(startup.usable_cores(), MOST_RANKS)
     if config.parallel == "model":
         return max(1, 2 // nnodes)
     return max((n for n in range(1, most + 1) if config.batch_size % (n * nnodes) == 0), default=1)
@@ -85,8 +87,8 @@ def processor_ranks(config, nnodes: int) -> int:
 
 def place(own, config) -> tuple[Path, Path]:
     """The run folder and the folder of this machine's logs."""
-    from mnist_paddle.checkpoint import to_resume
-    from mnist_paddle.record.run import make_folder
+    from mnist_paddle.experiment.checkpoint import to_resume
+    from mnist_paddle.experiment.folder import make_folder
 
     if config.dry_run:
         folder = Path(tempfile.mkdtemp(prefix="dry_run_"))
@@ -112,7 +114,7 @@ class Stop:
 
     def receive(self, number, frame):
         """The handler."""
-        runtime.silence_lost_terminal()
+        startup.silence_lost_terminal()
         self.pending.append(number)
 
     def take(self):
@@ -134,7 +136,7 @@ class Launch:
 
     def start(self, flags: list) -> Ranks:
         """Start the ranks with these flags of train.py."""
-        from mnist_paddle.record.run import to_terminal
+        from mnist_paddle.experiment.folder import to_terminal
 
         command = paddle_command(TRAIN, flags, self.logs, self.nproc, self.devices, self.nodes)
         environment = rank_environment(self.threads, 0 if self.on_gpus else self.nproc, self.nproc, self.nodes)
@@ -151,15 +153,15 @@ class Launch:
 
 def launch(own, flags: list, config) -> int:
     """Check, start, watch, start again; the exit status."""
-    from mnist_paddle import preflight
-    from mnist_paddle.record.run import to_terminal
+    from mnist_paddle.experiment import preflight
+    from mnist_paddle.experiment.folder import to_terminal
 
     nproc, on_gpus = share_out(own, config)
     preflight.check(config, nproc * own.nnodes)
     nodes = find_nodes(own)
     stop, made = Stop(), not Path(config.output_dir or "").exists() or config.output_dir is None
     folder, logs = place(own, config)
-    threads = config.threads or max(1, runtime.usable_cores() // nproc)
+    threads = config.threads or max(1, startup.usable_cores() // nproc)
     wait = max(60, config.stall_seconds) if config.stall_seconds else math.inf
     ranks = Launch(nproc, on_gpus, own.devices, threads, nodes, logs, wait)
     to_terminal(str(ranks))
@@ -178,7 +180,7 @@ def launch(own, flags: list, config) -> int:
 
 def watch(ranks: Launch, flags: list, folder: Path, restarts: int, stop: Stop) -> int:
     """Start the ranks, again where they failed, and see them to their end; the exit status."""
-    from mnist_paddle.record.run import to_terminal
+    from mnist_paddle.experiment.folder import to_terminal
 
     for attempt in range(restarts + 1):
         running = ranks.start(flags)
@@ -186,8 +188,8 @@ def watch(ranks: Launch, flags: list, folder: Path, restarts: int, stop: Stop) -
         if status == 0:
             return 0
         if running.asked and status == 128 + running.asked:
-            return runtime.end_with(running.reason(), status)  # the user's wish, and no error
-        runtime.fail(running.reason(), status)
+            return startup.end_with(running.reason(), status)  # the user's wish, and no error
+        startup.fail(running.reason(), status)
         # Wrong usage is as wrong the second time, and what the user stopped is to stay so.
         if status == 2 or running.asked or attempt == restarts:
             break
@@ -200,7 +202,7 @@ def watch(ranks: Launch, flags: list, folder: Path, restarts: int, stop: Stop) -
 
 def tidy_up(folder: Path, logs: Path, made: bool) -> None:
     """After a refusal or a stop before the run began, remove the logs and, where it was made for this run, the folder."""
-    from mnist_paddle.record.run import MARKS
+    from mnist_paddle.experiment.folder import MARKS
 
     if any((folder / mark).exists() for mark in MARKS):
         return
@@ -211,11 +213,11 @@ def main(argv) -> int:
     """Parse, launch; the exit status is the training's."""
     signals.end_at_signal()
     own, flags = parse(argv)
-    distributed.stand_alone()  # it starts ranks and is none
+    communication.stand_alone()  # it starts ranks and is none
     config = load_config(flags)
-    runtime.require_paddle()
+    startup.require_paddle()
     return launch(own, flags, config)
 
 
 if __name__ == "__main__":
-    runtime.script(main)
+    startup.script(main)

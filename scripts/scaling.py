@@ -9,9 +9,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from mnist_paddle import UsageError, runtime
-from mnist_paddle.paths import output_file
-from mnist_paddle.scaling import Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
+from mnist_paddle import UsageError
+from mnist_paddle.benchmarks.scaling import Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
+from mnist_paddle.system import startup
+from mnist_paddle.system.paths import output_file
 
 BATCH, STEPS = 64, 100
 BATCHES = (8, 16, 32, 64, 128, 256)  # of one rank, to tell what a step costs from what an image costs
@@ -29,17 +30,18 @@ def measure_rank(parts: int) -> dict:
     import paddle
     from benchmark import digits
 
-    from mnist_paddle import LOSSES, Config, Loader, distributed
-    from mnist_paddle.contact import contact
+    from mnist_paddle import LOSSES, Config, Loader
     from mnist_paddle.data.dataset import Split
-    from mnist_paddle.device import set_device
-    from mnist_paddle.state import build
+    from mnist_paddle.distributed import communication
+    from mnist_paddle.distributed.watchdog import contact
+    from mnist_paddle.experiment.state import build
+    from mnist_paddle.system.device import set_device
     from mnist_paddle.trainer import train_step
 
     contact.guard(60)
-    distributed.start()
+    communication.start()
     finished = paddle.device.synchronize if set_device("auto", threads=1) == "gpu" else lambda: None  # a GPU only begins a step
-    world, rank = distributed.world_size(), distributed.rank()
+    world, rank = communication.world_size(), communication.rank()
     config = Config(model="cnn", optimizer="adam", learning_rate=1e-3, batch_size=BATCH * world)
     state, single = build(config), build(config)
     split = Split(*digits(20_000))
@@ -64,11 +66,11 @@ def time_steps(step, batches, count: int, finished) -> tuple:
     """Seconds of `step(batch)` and of waiting for the batch, the slowest rank's means; `finished()` waits for a GPU."""
     import numpy as np
 
-    from mnist_paddle import distributed
+    from mnist_paddle.distributed import communication
 
     for _ in range(10):
         step(next(batches))
-    distributed.barrier()
+    communication.barrier()
     finished()
     begin, waited = time.perf_counter(), 0.0
     for _ in range(count):
@@ -78,7 +80,7 @@ def time_steps(step, batches, count: int, finished) -> tuple:
         step(batch)
     finished()
     spent = time.perf_counter() - begin
-    return tuple(distributed.largest(np.array([spent, waited])) / count)
+    return tuple(communication.largest(np.array([spent, waited])) / count)
 
 
 def exchange(size: int) -> float:
@@ -97,7 +99,7 @@ def exchange(size: int) -> float:
 
 def measure(ranks: int, parts: int) -> dict:
     """The measurement of so many ranks, by Paddle's launcher."""
-    from mnist_paddle.launcher import paddle_command, rank_environment, visible_gpus
+    from mnist_paddle.distributed.launcher import paddle_command, rank_environment, visible_gpus
 
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
@@ -194,8 +196,8 @@ def draw(report: dict, png) -> None:
     """Measured points, the prediction for the planned network, and efficiency over the batch."""
     import numpy as np
 
-    from mnist_paddle.record.plots import draw_scaling
-    from mnist_paddle.scaling import Compute
+    from mnist_paddle.benchmarks.scaling import Compute
+    from mnist_paddle.tracking.plots import draw_scaling
 
     compute = Compute(report["compute"]["step_ms"] / 1e3, report["compute"]["image_ms"] / 1e3)
     plan, size = report["planned"], report["gradient_bytes"]
@@ -218,10 +220,10 @@ def network(figures: dict) -> Network:
 
 def main(arguments) -> int:
     """Measure 1..N ranks in turns, report; the exit status."""
-    from mnist_paddle.launcher import visible_gpus
+    from mnist_paddle.distributed.launcher import visible_gpus
 
     png = output_file(arguments.draw, "--draw")
-    counts = range(1, (visible_gpus() or runtime.usable_cores()) + 1)
+    counts = range(1, (visible_gpus() or startup.usable_cores()) + 1)
     runs = {ranks: [] for ranks in counts}
     for _ in range(arguments.repeats):
         for ranks in counts:
@@ -236,7 +238,7 @@ def main(arguments) -> int:
 
 def be_rank(argv) -> int:
     """What a rank does. argv: the JSON file for what is measured, and the pieces of a batch."""
-    from mnist_paddle import distributed
+    from mnist_paddle.distributed import communication
 
     if argv in (["--help"], ["-h"]):
         print(f"{__doc__}\n{USAGE}")
@@ -244,10 +246,10 @@ def be_rank(argv) -> int:
     if len(argv) != 2 or not argv[1].isdigit():
         raise UsageError(USAGE)
     measured = measure_rank(int(argv[1]))
-    if distributed.is_main():
+    if communication.is_main():
         Path(argv[0]).write_text(json.dumps(measured))
     return 0
 
 
 if __name__ == "__main__":
-    runtime.script(be_rank)
+    startup.script(be_rank)

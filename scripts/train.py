@@ -1,6 +1,8 @@
 """Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
 
-from mnist_paddle import distributed, load_config, runtime, signals
+from mnist_paddle import load_config
+from mnist_paddle.distributed import communication
+from mnist_paddle.system import signals, startup
 
 
 def main(argv) -> int:
@@ -8,15 +10,15 @@ def main(argv) -> int:
     signals.end_at_signal()
     try:
         config = load_config(argv)
-        runtime.require_paddle()
-        distributed.place()  # what a launcher has said, before Paddle's import fails on it
+        startup.require_paddle()
+        communication.place()  # what a launcher has said, before Paddle's import fails on it
         from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
 
         fit(config)
     except KeyboardInterrupt:
-        return runtime.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)
+        return startup.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)
     return 0
 
 
 if __name__ == "__main__":
-    runtime.script(main)
+    startup.script(main)

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import psutil
 
-from mnist_paddle import RunError, UsageError, distributed, load_config, runtime
-from mnist_paddle.launcher import paddle_command
-from mnist_paddle.paths import expand, output_file
+from mnist_paddle import RunError, UsageError, load_config
+from mnist_paddle.distributed import communication
+from mnist_paddle.distributed.launcher import paddle_command
+from mnist_paddle.system import startup
+from mnist_paddle.system.paths import expand, output_file
 
 TRAIN = Path(__file__).with_name("train.py")
 NAMES = {"term": "SIGTERM", "int": "SIGINT", "kill": "SIGKILL", "minutes": "--max_minutes"}
@@ -45,7 +47,7 @@ class Stopped(RunError):
 
 def parse(argv):
     """Own flags, and those for train.py."""
-    parser = runtime.CommandLine(prog="verify_resume.py", description=__doc__, usage="%(prog)s [options] [flags of train.py]")
+    parser = startup.CommandLine(prog="verify_resume.py", description=__doc__, usage="%(prog)s [options] [flags of train.py]")
     parser.add_argument("--stops", type=int, default=6, help="how often the second run is stopped (default: 6)")
     parser.add_argument("--kinds", default="term,int,kill,minutes", help="comma-separated, in turn (default: %(default)s)")
     parser.add_argument("--nproc", type=int, default=1, help="ranks, by paddle.distributed.launch (default: 1)")
@@ -158,7 +160,7 @@ class Trainer:
 
 def train_with_stops(trainer: Trainer, kinds: list, count: int, seconds: float, generator, show) -> list[Stop]:
     """Train in the folder `stopped` with `count` stops spread over a training of so many seconds."""
-    from mnist_paddle import checkpoint
+    from mnist_paddle.experiment import checkpoint
 
     stops, last = [], trainer.folder / "stopped" / "last.safetensors"
     share_left = 1.0
@@ -200,8 +202,8 @@ def show_rows(rows) -> bool:
 
 def verify(own, kinds, flags, config, folder: Path) -> bool:
     """Both runs, both tables; whether all is the same."""
-    from mnist_paddle import checkpoint
-    from mnist_paddle.verify import compare
+    from mnist_paddle.experiment import checkpoint
+    from mnist_paddle.experiment.compare import compare
 
     trainer = Trainer(folder, flags, own.nproc)
     print(f"straight: train.py {' '.join(flags)}" + (f" on {own.nproc} ranks" if own.nproc > 1 else ""), flush=True)
@@ -217,7 +219,7 @@ def verify(own, kinds, flags, config, folder: Path) -> bool:
     print("compared:")
     same = show_rows(compare(folder / "straight", folder / "stopped"))
     if own.draw:
-        from mnist_paddle.record.plots import draw_resumed
+        from mnist_paddle.tracking.plots import draw_resumed
 
         draw_resumed(
             folder / "straight" / "metrics.jsonl", folder / "stopped" / "metrics.jsonl", [s.step for s in stops], own.draw
@@ -231,8 +233,8 @@ def verify(own, kinds, flags, config, folder: Path) -> bool:
 def main(argv) -> int:
     """Parse, verify; the exit status: 0 the same, 1 not, 2 wrong usage."""
     own, kinds, flags, config = parse(argv)
-    distributed.stand_alone()  # its trainings start their own ranks
-    runtime.require_paddle()
+    communication.stand_alone()  # its trainings start their own ranks
+    startup.require_paddle()
     folder = Path(own.folder) if own.folder else Path(tempfile.mkdtemp(prefix="verify_resume_"))
     if own.folder:
         try:
@@ -249,4 +251,4 @@ def main(argv) -> int:
 
 
 if __name__ == "__main__":
-    runtime.script(main)
+    startup.script(main)

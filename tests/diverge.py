@@ -16,7 +16,7 @@ from digits import make_digits
 
 from mnist_paddle import LOSSES, Config, RunError, UsageError, fit
 from mnist_paddle.data.dataset import Dataset, Split
-from mnist_paddle.record.run import Run
+from mnist_paddle.experiment.folder import Run
 
 RATES = [1.0, 1e4, 1e12, 1e20, 1e38]
 # Small networks with every part that may break: pools, recurrent cells, ReLU that hides NaN, and no norm that would mend it.

@@ -11,8 +11,8 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_csv, write_npz
 
-from mnist_paddle import checkpoint
-from mnist_paddle.verify import compare
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.compare import compare
 
 QUICK = ["--model", "linear", "--epochs", "2", "--batch_size", "32", "--log_every", "5", "--device", "cpu"]
 

@@ -14,8 +14,8 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import Config, checkpoint, fit
-from mnist_paddle.record import commands
+from mnist_paddle import Config, fit
+from mnist_paddle.experiment import checkpoint, commands
 
 QUICK = ["--model", "linear", "--batch_size", "40", "--device", "cpu", "--schedule", "constant", "--dataset", "custom"]
 BARE = "/usr/bin:/bin"  # a PATH that lacks the environment, as after the README's line

@@ -11,7 +11,7 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import checkpoint
+from mnist_paddle.experiment import checkpoint
 
 ENDLESS = ["--model", "linear", "--epochs", "1000000", "--batch_size", "32", "--log_every", "5", "--device", "cpu"]
 ENDLESS += ["--schedule", "constant", "--checkpoint_every", "10"]

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_paddle import MODELS, checkpoint
+from mnist_paddle import MODELS
+from mnist_paddle.experiment import checkpoint
 
 ENDS = re.compile(r"the (loss is|weights are|evaluation is) not finite at step [\d,]+ \(.+\): try a smaller --learning_rate")
 SECONDS = 30  # for one run of 20 steps, on the slowest machine; a hang lasts for ever

@@ -12,8 +12,11 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import UsageError, checkpoint, distributed, gpus, launcher, rendezvous, runtime
-from mnist_paddle.signals import STOP_SIGNALS, StopRequest, default_signals
+from mnist_paddle import UsageError
+from mnist_paddle.distributed import communication, launcher, rendezvous
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.system import gpus, startup
+from mnist_paddle.system.signals import STOP_SIGNALS, StopRequest, default_signals
 
 pty = pytest.importorskip("pty")  # Windows has no terminals of this kind, and other signals
 
@@ -72,7 +75,7 @@ def closed(tmp_path_factory, data):
 
 
 def set_only(monkeypatch, variables: dict) -> None:
-    for name in distributed.VARIABLES:
+    for name in communication.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
@@ -82,21 +85,21 @@ def set_only(monkeypatch, variables: dict) -> None:
 def test_variables_that_no_launcher_has_set_are_refused_by_name(monkeypatch, variables):
     set_only(monkeypatch, variables)
     with pytest.raises(UsageError) as refused:
-        distributed.world_size()
+        communication.world_size()
     assert any(name in str(refused.value) for name in variables)
     assert "unset it, or start the ranks with scripts/launch.py" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_variables_that_are_set_to_nothing_count_as_unset(monkeypatch):
-    set_only(monkeypatch, dict.fromkeys(distributed.VARIABLES, " "))
-    assert distributed.place() == distributed.Place()
+    set_only(monkeypatch, dict.fromkeys(communication.VARIABLES, " "))
+    assert communication.place() == communication.Place()
     set_only(monkeypatch, {**RANK, "FLAGS_selected_gpus": "3,4", "PADDLE_LOCAL_RANK": ""})
-    assert distributed.place() == distributed.Place(1, 2, 1, 2, 3, True)
+    assert communication.place() == communication.Place(1, 2, 1, 2, 3, True)
 
 
 def test_training_with_variables_left_over_ends_at_once_or_works(run_script, data):
-    empty = run_script("train", *QUICK, "--data_dir", data, "--dry_run", **dict.fromkeys(distributed.VARIABLES, ""))
+    empty = run_script("train", *QUICK, "--data_dir", data, "--dry_run", **dict.fromkeys(communication.VARIABLES, ""))
     assert (empty.returncode, empty.stderr) == (0, "")
     for variables in ({"PADDLE_TRAINERS_NUM": "2"}, {"PADDLE_TRAINER_ID": "x"}):  # Paddle's import fails on the second
         done = run_script("train", *QUICK, "--data_dir", data, "--dry_run", **variables)
@@ -124,7 +127,7 @@ def test_fit_in_python_refuses_variables_left_over(monkeypatch, data):
 def test_ranks_that_never_met_do_not_wait_for_each_other(monkeypatch):
     set_only(monkeypatch, RANK)
     with pytest.raises(UsageError, match=r"2 ranks .* that have not met"):
-        distributed.barrier()
+        communication.barrier()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="timers that need no Python are Linux's")
@@ -133,7 +136,7 @@ def test_a_rank_whose_peers_never_come_ends_by_itself(run_script, data, tmp_path
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    where = {"PADDLE_TRAINER_ID": rank, "PADDLE_MASTER": f"10.255.255.1:{port}", distributed.MEETING_SECONDS: "1"}
+    where = {"PADDLE_TRAINER_ID": rank, "PADDLE_MASTER": f"10.255.255.1:{port}", communication.MEETING_SECONDS: "1"}
     flags = ["--data_dir", data, "--output_dir", "run", "--stall_seconds", "1"]
     done = run_script("train", *QUICK, *flags, PADDLE_LOG_DIR=str(tmp_path), **{**RANK, **where})
     assert done.returncode == 75
@@ -145,10 +148,10 @@ def test_a_rank_whose_peers_never_come_ends_by_itself(run_script, data, tmp_path
 
 def test_one_machine_meets_on_its_own_address():
     environment = {"PADDLE_MASTER": "10.255.255.1:4000", "MASTER_ADDR": "10.255.255.1", "MASTER_PORT": "1"}
-    distributed.meet_at_home(environment)
+    communication.meet_at_home(environment)
     assert environment["PADDLE_MASTER"] == "127.0.0.1:4000"
     assert "MASTER_ADDR" not in environment
-    assert environment["GLOO_SOCKET_IFNAME"] == distributed.interface_of("127.0.0.1")
+    assert environment["GLOO_SOCKET_IFNAME"] == communication.interface_of("127.0.0.1")
 
 
 SPELLINGS = [
@@ -169,10 +172,10 @@ def test_launchers_speak_through_no_proxy_and_ranks_have_it_for_downloads(monkey
         monkeypatch.setenv(name, f"http://{name}.invalid")
     monkeypatch.setenv("POD_IP", "10.255.255.1")
     environment = launcher.rank_environment(1, nproc=2)
-    assert not [name for name in environment if "proxy" in name.lower() and name != runtime.KEPT_PROXIES]
+    assert not [name for name in environment if "proxy" in name.lower() and name != startup.KEPT_PROXIES]
     assert "POD_IP" not in environment
     assert json.loads(environment["MNIST_PADDLE_LAUNCH"]) == {"nnodes": 1, "node_rank": 0, "master": None, "nproc": 2}
-    runtime.restore_proxies(environment)
+    startup.restore_proxies(environment)
     assert all(environment[name] == f"http://{name}.invalid" for name in SPELLINGS)
 
 

@@ -6,10 +6,10 @@ import stat
 
 import pytest
 
-from mnist_paddle.files import write_atomically
-from mnist_paddle.record.curves import open_curves
-from mnist_paddle.record.run import locked
+from mnist_paddle.experiment.folder import locked
 from mnist_paddle.registry import UsageError
+from mnist_paddle.system.files import write_atomically
+from mnist_paddle.tracking.curves import open_curves
 
 UNABLE = [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS]
 FULL_OR_BROKEN = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS]

@@ -15,9 +15,9 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import checkpoint
-from mnist_paddle.launcher import Ranks
-from mnist_paddle.verify import compare
+from mnist_paddle.distributed.launcher import Ranks
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.compare import compare
 
 RECIPE = ["--model", "fc", "--batch_size", "40", "--log_every", "10", "--dataset", "custom", "--stall_seconds", "5"]
 LONG = ["--epochs", "400", "--checkpoint_every", "20"]  # minutes: it is always a signal that ends it

@@ -16,8 +16,9 @@ import numpy as np
 import paddle
 import pytest
 
-from mnist_paddle import Config, UsageError, checkpoint, evaluate, fit, load_loss, load_model, resume
-from mnist_paddle.record.run import Run
+from mnist_paddle import Config, UsageError, evaluate, fit, load_loss, load_model, resume
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.folder import Run
 
 QUICK = {"model": "fc", "model_args": {"widths": [20]}, "epochs": 1, "batch_size": 50, "device": "cpu", "threads": 1}
 

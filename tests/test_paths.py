@@ -12,11 +12,11 @@ from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
 from mnist_paddle import Config, UsageError, fit, load_config, resume
-from mnist_paddle.checkpoint import load, to_resume
 from mnist_paddle.config import PATHS, settings_of
 from mnist_paddle.data.sources import read_local
-from mnist_paddle.paths import recorded
-from mnist_paddle.record.run import make_folder
+from mnist_paddle.experiment.checkpoint import load, to_resume
+from mnist_paddle.experiment.folder import make_folder
+from mnist_paddle.system.paths import recorded
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ def test_a_home_folder_that_nobody_knows_is_said(home, monkeypatch):
 
 
 def test_an_empty_home_counts_as_none_given():
-    from mnist_paddle import runtime
+    from mnist_paddle.system import startup
 
     environment = {"HOME": ""}
-    runtime.prepare(environment)
+    startup.prepare(environment)
     assert "HOME" not in environment
 
 

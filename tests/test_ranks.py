@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from worker import small
 
-from mnist_paddle import checkpoint, load_model, resume
+from mnist_paddle import load_model, resume
 from mnist_paddle.config import make_config
+from mnist_paddle.experiment import checkpoint
 
 pytestmark = [pytest.mark.ranks, pytest.mark.timeout(300)]
 

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from filelock import FileLock, Timeout
 
-from mnist_paddle import Config, Interrupted, UsageError, checkpoint, evaluate, fit, load_loss, load_model, resume, trainer
-from mnist_paddle.record.curves import records
-from mnist_paddle.record.plots import read_metrics
-from mnist_paddle.verify import compare
+from mnist_paddle import Config, Interrupted, UsageError, evaluate, fit, load_loss, load_model, resume, trainer
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.compare import compare
+from mnist_paddle.tracking.curves import records
+from mnist_paddle.tracking.plots import read_metrics
 
 MODELS = {
     "linear": {},

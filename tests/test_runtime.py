@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from mnist_paddle import runtime
-from mnist_paddle.signals import StopRequest
+from mnist_paddle.system import startup
+from mnist_paddle.system.signals import StopRequest
 
 AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_2 avx2 fma"
 
@@ -21,16 +21,16 @@ AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_2 avx2 fma"
 def test_the_amd_switch_is_set_only_where_it_helps_and_is_safe(tmp_path, cpuinfo, needed):
     file = tmp_path / "cpuinfo"
     file.write_text(cpuinfo)
-    assert runtime.needs_amd_switch(str(file)) is needed
+    assert startup.needs_amd_switch(str(file)) is needed
 
 
 def test_where_there_is_no_cpuinfo_no_switch_is_set(tmp_path):
-    assert runtime.needs_amd_switch(str(tmp_path / "none")) is False
+    assert startup.needs_amd_switch(str(tmp_path / "none")) is False
 
 
 def test_what_the_user_has_set_stays():
     environment = {"MKL_DEBUG_CPU_TYPE": "4", "GLOG_minloglevel": "0"}
-    runtime.prepare(environment)
+    startup.prepare(environment)
     assert environment == {"MKL_DEBUG_CPU_TYPE": "4", "GLOG_minloglevel": "0"}
 
 
@@ -45,5 +45,5 @@ def test_a_first_signal_asks_and_a_second_interrupt_ends():
 
 
 def test_an_error_is_one_line(capsys):
-    assert runtime.fail(ValueError("two\n  lines"), 2) == 2
+    assert startup.fail(ValueError("two\n  lines"), 2) == 2
     assert capsys.readouterr().err == "error: two lines\n"

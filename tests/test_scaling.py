@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mnist_paddle.scaling import Compute, Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
+from mnist_paddle.benchmarks.scaling import Compute, Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
 
 # 10 us and 1 GB/s; 4 MB over 4 ranks: 6 messages of 1 MB, each 10 us + 1 ms.
 CABLE = Network(10e-6, 1e9)

@@ -6,8 +6,8 @@ import pytest
 from digits import make_digits, write_npz
 
 from mnist_paddle import MODELS, Config, UsageError, fit, fit_from, load_config, load_model, resume
-from mnist_paddle.record.run import Run
-from mnist_paddle.sense import check_settings, notes
+from mnist_paddle.experiment.folder import Run
+from mnist_paddle.experiment.sense import check_settings, notes
 
 QUICK = {"model": "fc", "model_args": {"widths": [20]}, "epochs": 3, "batch_size": 50, "device": "cpu", "threads": 1}
 # Small versions of every network, with arguments that are not the default ones.

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mnist_paddle import Config, UsageError, load_config
-from mnist_paddle.settings_file import dump
+from mnist_paddle.settings.file import dump
 
 RECIPE = "# 学习率和批大小\nmodel: linear\nlearning_rate: 1e-3\nbatch_size: 32\n"
 

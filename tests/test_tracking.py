@@ -14,10 +14,10 @@ from digits import make_digits
 from PIL import Image
 
 from mnist_paddle import Config, Interrupted, RunError, fit
-from mnist_paddle.files import to_json
-from mnist_paddle.record import curves, plots
-from mnist_paddle.record.attempts import Attempts
-from mnist_paddle.record.metrics import Evaluation
+from mnist_paddle.metrics import Evaluation
+from mnist_paddle.system.files import to_json
+from mnist_paddle.tracking import curves, plots
+from mnist_paddle.tracking.attempts import Attempts
 
 F = np.float32
 DRAWABLE = {

@@ -8,25 +8,13 @@ import pytest
 import yaml
 from digits import make_digits
 
-from mnist_paddle import (
-    LOSSES,
-    MODELS,
-    OPTIMIZERS,
-    SCHEDULES,
-    Config,
-    RunError,
-    UsageError,
-    checkpoint,
-    evaluate,
-    fit,
-    load_loss,
-    load_model,
-)
+from mnist_paddle import LOSSES, MODELS, OPTIMIZERS, SCHEDULES, Config, RunError, UsageError, evaluate, fit, load_loss, load_model
 from mnist_paddle.data.dataset import Split
-from mnist_paddle.device import set_device
-from mnist_paddle.record.plots import read_metrics
-from mnist_paddle.record.run import Run
-from mnist_paddle.state import build, check_weights, trainable
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.folder import Run
+from mnist_paddle.experiment.state import build, check_weights, trainable
+from mnist_paddle.system.device import set_device
+from mnist_paddle.tracking.plots import read_metrics
 from mnist_paddle.trainer import train_step
 
 QUICK = {"model": "fc", "model_args": {"widths": [30]}, "epochs": 2, "batch_size": 50, "log_every": 4, "device": "cpu"}
@@ -196,7 +184,9 @@ def test_a_folder_that_holds_a_run_is_never_overwritten(train, tmp_path):
     assert all((before[name] == array).all() for name, array in weights(tmp_path / "run").items())
 
 
-@pytest.mark.parametrize("name", ["mnist_paddle.checkpoint.write_atomically", "mnist_paddle.record.run.write_atomically"])
+@pytest.mark.parametrize(
+    "name", ["mnist_paddle.experiment.checkpoint.write_atomically", "mnist_paddle.experiment.folder.write_atomically"]
+)
 def test_a_disk_that_fills_up_ends_the_run_with_one_line_that_names_the_step(train, monkeypatch, name):
     def full(*arguments):
         raise OSError(28, "No space left on device")

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from digits import make_digits
 
-from mnist_paddle import Config, UsageError, distributed, evaluate, fit, load_loss, load_model, runtime
+from mnist_paddle import Config, UsageError, evaluate, fit, load_loss, load_model
 from mnist_paddle.data.dataset import Dataset, Split
-from mnist_paddle.record.run import Run
+from mnist_paddle.distributed import communication
+from mnist_paddle.experiment.folder import Run
+from mnist_paddle.system import startup
 
 
 def small() -> Dataset:
@@ -23,8 +25,9 @@ def in_float64() -> None:
     """Let networks be made, and images come, in float64."""
     import paddle
 
-    from mnist_paddle import isolation, trainer
+    from mnist_paddle import trainer
     from mnist_paddle.data import loader
+    from mnist_paddle.system import isolation
 
     isolation.DTYPE = "float64"
     paddle.set_default_dtype("float64")
@@ -47,30 +50,30 @@ def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
 
     by_rank = settings.pop("by_rank", None)  # what only one rank is told
     settings = {"batch_size": 60, "epochs": 2, "threads": 1, "output_dir": str(folder / name), **settings}
-    if by_rank and distributed.rank() == by_rank[0]:
+    if by_rank and communication.rank() == by_rank[0]:
         settings |= by_rank[1]
     paddle.DataParallel.no_sync = counted
     trainer.build = lambda config: built.append(build(config)) or built[0]
     try:
         fit(Config(**settings), data, say=print)
         tensors = {key: tensor.numpy() for key, tensor in built[0].model.state_dict().items()}
-        np.savez(folder / f"{name}.{distributed.rank()}.npz", skipped=len(skipped), **tensors)
+        np.savez(folder / f"{name}.{communication.rank()}.npz", skipped=len(skipped), **tensors)
     except UsageError as error:
-        (folder / f"{name}.{distributed.rank()}.error").write_text(str(error))
+        (folder / f"{name}.{communication.rank()}.error").write_text(str(error))
     finally:
         paddle.DataParallel.no_sync, trainer.build = no_sync, build
 
 
 def look(folder: Path, data: Dataset, name: str, checkpoint: str) -> None:
     """Evaluate a checkpoint on the test images."""
-    from mnist_paddle.device import set_device
+    from mnist_paddle.system.device import set_device
 
-    distributed.start()
+    communication.start()
     set_device("cpu", 1)
     model, _ = load_model(checkpoint)
     images, labels = make_digits(10_000, seed=3)
     found = evaluate(model, Split(images, labels), load_loss("cross_entropy", {}))
-    np.savez(folder / f"{name}.{distributed.rank()}.npz", losses=found.losses, confusion=found.confusion, outputs=found.outputs)
+    np.savez(folder / f"{name}.{communication.rank()}.npz", losses=found.losses, confusion=found.confusion, outputs=found.outputs)
 
 
 def main(argv) -> int:
@@ -90,4 +93,4 @@ def main(argv) -> int:
 
 
 if __name__ == "__main__":
-    runtime.script(main)
+    startup.script(main)

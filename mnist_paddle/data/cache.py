@@ -5,8 +5,8 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .. import locks, paths
 from ..registry import UsageError
+from ..system import locks, paths
 
 CACHE = "MNIST_PADDLE_CACHE"
 ANOTHER = f"set {CACHE} to another folder"

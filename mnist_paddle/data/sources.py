@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import paths
-from ..files import flush_to_disk
 from ..registry import UsageError
+from ..system import paths
+from ..system.files import flush_to_disk
 from .cache import ANOTHER, cache_folder, locked, writable_cache
 from .formats import read
 from .formats.arrays import Raw

@@ -1,0 +1,89 @@
+"""The picture of a network for VisualDL, drawn in a process of its own.
+
+VisualDL reads the program format of Paddle 2, which Paddle 3 writes only when a flag is set before it is imported; and
+tracing a network in the training process would touch it. `start` returns at once, `finish` waits.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ..distributed import communication
+
+
+def start(folder, model: str, arguments: dict) -> subprocess.Popen:
+    """Begin to draw the network MODELS[model](**arguments) into a run folder."""
+    environment = {**os.environ, "FLAGS_enable_pir_api": "0", "CUDA_VISIBLE_DEVICES": ""}
+    communication.stand_alone(environment)
+    root = str(Path(__file__).parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", __name__, str(folder), model, json.dumps(arguments)]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, errors="replace", **pipes)
+
+
+def finish(drawing: subprocess.Popen, say, seconds: float = 60) -> None:
+    """Wait for the drawing; a network that can't be drawn costs a line."""
+    try:
+        _, errors = drawing.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        drawing.kill()
+        drawing.communicate()
+        errors = f"no end after {seconds:g} s"
+    if drawing.returncode:
+        reason = (errors.strip().splitlines() or ["unknown"])[-1]
+        say(f"there is no network graph for VisualDL: {reason}; everything else is there")
+
+
+def draw(folder: str, model: str, arguments: dict) -> None:
+    """What the process does: the file that VisualDL's LogWriter.add_graph would write, without a second file of records."""
+    import paddle
+    from visualdl.component.graph.exporter import translate_graph
+
+    from ..models import MODELS
+
+    for name in ("sigmoid", "tanh", "gelu"):
+        setattr(paddle.nn.functional, name, _old_operator(name))
+    network = MODELS.pick(model)(**arguments)
+    network.eval()
+    try:
+        content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
+    except Exception:
+        if is_recurrent(network) and int(paddle.__version__.split(".")[0]) >= 3:
+            raise SystemExit("Paddle 3 can't trace recurrent layers in the format that it reads") from None
+        raise
+    for old in Path(folder).glob("vdlgraph.*.log"):  # of this run before it was resumed
+        old.unlink()
+    Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_text(content)
+
+
+def is_recurrent(network) -> bool:
+    """Whether a network has recurrent layers."""
+    import paddle
+
+    kinds = (paddle.nn.RNN, paddle.nn.SimpleRNN, paddle.nn.LSTM, paddle.nn.GRU)
+    return any(isinstance(layer, kinds) for layer in network.sublayers())
+
+
+def _old_operator(name: str):
+    """An activation as an operator of the old program format, which Paddle 3's own function no longer writes."""
+    from paddle.base.layer_helper import LayerHelper
+
+    def activation(x, *settings, **named):
+        helper = LayerHelper(name)
+        out = helper.create_variable_for_type_inference(x.dtype)
+        helper.append_op(type=name, inputs={"X": x}, outputs={"Out": out})
+        return out
+
+    return activation
+
+
+if __name__ == "__main__":
+    # Paddle's tracer and VisualDL write below the home folder, which may be missing; what they write there is not needed later.
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(HOME=home, USERPROFILE=home)
+        draw(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
