@@ -4,7 +4,7 @@
 >>> report = fit(Config(model="cnn", epochs=1))
 """
 
-from .registry import Interrupted, RunError, UsageError
+from .errors import Interrupted, RunError, UsageError
 from .system import startup
 from .version import __version__
 
@@ -13,7 +13,7 @@ startup.prepare()
 # Parts are imported when first asked for: most of them import paddle, which takes seconds.
 _HOME = {
     "Config": "config",
-    "load_config": "command_line",
+    "load_config": "cli.command_line",
     "DATASETS": "data.dataset",
     "AUGMENTATIONS": "data.augment",
     "Split": "data.dataset",
@@ -26,13 +26,13 @@ _HOME = {
     "SCHEDULES": "schedules",
     "make_optimizer": "optimizers",
     "load_loss": "losses",
-    "load_model": "checkpoint",
+    "load_model": "experiment.load",
     "fit": "trainer",
     "fit_from": "trainer",
     "resume": "trainer",
     "evaluate": "trainer",
 }
-_WITHOUT_PADDLE = {"config", "command_line", "data.dataset", "data.augment", "schedules"}
+_WITHOUT_PADDLE = {"config", "cli.command_line", "data.dataset", "data.augment", "schedules"}
 
 __all__ = ["Interrupted", "RunError", "UsageError", "__version__", *_HOME]
 
@@ -44,5 +44,7 @@ def __getattr__(name):
 
     if _HOME[name] not in _WITHOUT_PADDLE:
         startup.require_paddle()
-        import_module(f"{__name__}.distributed").place()  # a launcher's variables that are wrong would end Paddle's import
+        import_module(
+            f"{__name__}.distributed.communication"
+        ).place()  # a launcher's variables that are wrong would end Paddle's import
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from .registry import UsageError, catalogue, check_argument, unknown
+from .errors import UsageError
+from .registry import catalogue, check_argument, unknown
 from .settings.advice import advice
 from .settings.values import from_python, is_path, is_sane, problem, shown
 from .system import paths

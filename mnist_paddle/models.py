@@ -11,7 +11,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from .arguments import Channels, Counts, Dropout, Norm, Outputs, Range
-from .registry import Registry, UsageError
+from .errors import UsageError
+from .registry import Registry
 
 MODELS = Registry("model")
 ACTIVATIONS = Registry("activation")

@@ -4,11 +4,13 @@ Each takes `progress`, the part of the run after warm-up that is done, in [0, 1)
 learning rate is multiplied. `learning_rate` puts base rate, warm-up and schedule together.
 """
 
+import functools
 import math
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Callable
 
 from .arguments import Fraction, Range
-from .registry import Registry
+from .registry import Registry, call
 
 SCHEDULES = Registry("schedule")
 
@@ -31,6 +33,33 @@ def learning_rate(name: str, step: int, total_steps: int, base: float, warmup_st
         return base * schedule(0.0, **arguments) * (step + 1) / (warmup_steps + 1)
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return base * schedule(min(progress, 1.0), **arguments)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many steps a run has, and `rate(step)`, the learning rate of a step counted from 0."""
+
+    epoch_steps: int
+    total_steps: int
+    rate: Callable[[int], float]
+
+    def epoch(self, step: int) -> float:
+        """Epochs done after so many steps, with the fraction of the running one."""
+        return round(step / self.epoch_steps, 4)
+
+
+def make_schedule(
+    name: str, arguments: dict, *, base: float, epoch_steps: int, epochs: int, warmup_epochs: float = 0
+) -> Schedule:
+    """The schedule `name` with its arguments over `epochs` epochs of `epoch_steps` steps; 0 epochs are one step (a dry run).
+
+    Raises `UsageError` for arguments that the schedule refuses.
+    """
+    total_steps = epochs * epoch_steps or 1
+    settings = {"total_steps": total_steps, "base": base, "warmup_steps": round(warmup_epochs * epoch_steps), **arguments}
+    rate = functools.partial(learning_rate, name, **settings)
+    call("schedule", functools.partial(rate, step=0), {})
+    return Schedule(epoch_steps, total_steps, lambda step: rate(step=step))
 
 
 @SCHEDULES.register

@@ -14,21 +14,22 @@ import numpy as np
 import paddle
 
 from .config import Config, make_config, settings_of
-from .course import Course, plan
 from .data.dataset import Dataset, load_dataset, require_images
 from .data.loader import Loader, normalise
 from .diagnostics.finite import REMEDY, NotFinite, check_loss, watched
 from .distributed import communication
 from .distributed.data_parallel import Replicas
 from .distributed.watchdog import contact
+from .errors import Interrupted, RunError
 from .experiment import checkpoint
 from .experiment.checkpoints import Checkpoints, agree, find_past, go_on, make_last, name_data
 from .experiment.folder import Run, last_words, locked, open_run, resume_command, say_on_main
 from .experiment.sense import check_settings, inherited, notes
+from .experiment.setup import schedule_for
 from .experiment.state import State, broken_weight, build, check_weights, evaluated_weights, start_from, trainable, update_average
 from .losses import load_loss
 from .metrics import Evaluation
-from .registry import Interrupted, RunError
+from .schedules import Schedule
 from .system.device import set_device, versions
 from .system.isolation import clean_paddle
 from .system.paths import recorded
@@ -129,20 +130,20 @@ def fit(config: Config, dataset=None, say=None) -> dict:
     if communication.world_size() > 1:
         contact.guard(config.stall_seconds)
     communication.start(config.device)  # distributed, 1 of 3: the ranks meet
-    device = set_device(config.device, config.threads)
+    device = set_device(config.device, config.threads, communication.local_device(), len(communication.cores()))
     say = say_on_main(say)
     state = None
     try:
         with holding(config):
             config, past = find_past(name_data(config, dataset))
             state = build(config)
-            dataset, course = prepare(config, past, state, dataset, say)
+            dataset, schedule = prepare(config, past, state, dataset, say)
             clock = Clock(past.progress["seconds"], past.progress["images"]) if past else Clock()
             with begin(config, past, say) as run:
                 try:
                     with StopRequest() as stop:
-                        train(config, course, state, dataset, run, clock, stop, past)
-                    return finish(config, course, state, dataset, run, clock, device)
+                        train(config, schedule, state, dataset, run, clock, stop, past)
+                    return finish(config, schedule, state, dataset, run, clock, device)
                 except NotFinite as error:
                     raise diverged(error, state, run) from error
     except OSError as error:
@@ -173,7 +174,7 @@ def holding(config: Config):
     return locked(checkpoint.to_resume(config.output_dir)[0])
 
 
-def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, Course]:
+def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, Schedule]:
     """Load the data, plan the course, and give State the weights to begin with: its own, old ones, or all of the past."""
     if config.init_from is not None and not past:
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
@@ -183,12 +184,12 @@ def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, 
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
     require_images(dataset)
     agree(config, past, dataset)
-    course = plan(config, len(dataset.train))
-    for note in notes(config, len(dataset.train), course.total_steps):
+    schedule = schedule_for(config, len(dataset.train))
+    for note in notes(config, len(dataset.train), schedule.total_steps):
         say(note)
     if past:
-        go_on(past, config, course, dataset, state, say)
-    return dataset, course
+        go_on(past, config, schedule, dataset, state, say)
+    return dataset, schedule
 
 
 def begin(config: Config, past, say):
@@ -218,11 +219,11 @@ def fit_from(path, dataset=None, say=None, **changes) -> dict:
     return fit(make_config({**inherited(path, changes), **changes, "init_from": str(path)}), dataset, say)
 
 
-def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, stop, past=None) -> None:
+def train(config: Config, schedule: Schedule, state: State, dataset: Dataset, run: Run, clock: Clock, stop, past=None) -> None:
     """The loop: batches in, updates, and now and then a look at how it goes."""
     loader = make_loader(config, state.way, dataset.train)
     loss_function = load_loss(config.loss, config.loss_args)
-    checkpoints = Checkpoints(run, config, course, dataset, clock, past)
+    checkpoints = Checkpoints(run, config, schedule, dataset, clock, past)
     if past:
         checkpoints.tidy_up(past, state)
     else:
@@ -232,16 +233,18 @@ def train(config: Config, course: Course, state: State, dataset: Dataset, run: R
         run.curves.images(0, "train/first_batch", *loader.samples(24))
     model = state.way.replicate(state.model)  # distributed, 3 of 3: paddle.DataParallel, which averages their gradients
     model.train()
-    watch = Watch(config, course, state, dataset, loss_function, run, clock)
+    watch = Watch(config, schedule, state, dataset, loss_function, run, clock)
     if not config.dry_run and config.output_dir:
         contact.advice = f"; the checkpoints are whole, go on with --resume --output_dir {shlex.quote(config.output_dir)}"
-    with watch.bar, closing(loader.batches(state.step, course.total_steps)) as batches:
-        while state.step < course.total_steps and not watch.enough():
+    with watch.bar, closing(loader.batches(state.step, schedule.total_steps)) as batches:
+        while state.step < schedule.total_steps and not watch.enough():
             batch = next(batches)
             # Dropout's numbers follow from (seed, step, rank) alone, so that no generator has to be saved.
             paddle.seed((config.seed * 1_000_003 + state.step) * 1_009 + state.way.rank)
             with contact.waiting(f"step {state.step + 1}"):
-                outputs, losses = train_step(state, model, loss_function, batch, course.rate(state.step), config.accumulate_steps)
+                outputs, losses = train_step(
+                    state, model, loss_function, batch, schedule.rate(state.step), config.accumulate_steps
+                )
             if state.average:
                 update_average(state, config.ema, config.ema_ramp)
             state.window.add(outputs, batch.labels[: len(outputs)], losses)
@@ -282,12 +285,12 @@ def make_loader(config: Config, way: Replicas, split) -> Loader:
 class Watch:
     """The looks at a run: a point on the training curves, a validation, and whether it is time to stop."""
 
-    def __init__(self, config, course, state, dataset, loss_function, run, clock):
-        self.config, self.course, self.state, self.dataset = config, course, state, dataset
+    def __init__(self, config, schedule, state, dataset, loss_function, run, clock):
+        self.config, self.schedule, self.state, self.dataset = config, schedule, state, dataset
         self.loss_function, self.run, self.clock = loss_function, run, clock
-        self.evaluate_every = config.evaluate_every or course.epoch_steps
+        self.evaluate_every = config.evaluate_every or schedule.epoch_steps
         self.validates = len(dataset.validation) > 0 and not config.overfit_batches
-        self.bar = progress_bar(course.total_steps * config.batch_size, clock.images, enabled=communication.is_main())
+        self.bar = progress_bar(schedule.total_steps * config.batch_size, clock.images, enabled=communication.is_main())
         self.out_of_time = False
 
     @property
@@ -301,7 +304,7 @@ class Watch:
         self.bar.update(images)
         if self.state.step % self.config.log_every == 0:
             self.training_point()
-        if self.state.step == self.course.total_steps:
+        if self.state.step == self.schedule.total_steps:
             self.last_point()
         if self.evaluated:
             with self.clock.paused():
@@ -312,9 +315,9 @@ class Watch:
         step = self.state.step
         check_weights(self.state)
         figures = self.state.figures = self.state.window.close()
-        extras = {"learning_rate": self.course.rate(step - 1), "images_per_second": self.clock.rate()}
-        self.run.curves.scalars(step, self.course.epoch(step), "train", **figures, **extras)
-        self.bar.set_description(f"epoch {math.ceil(self.course.epoch(step))}/{self.config.epochs}", refresh=False)
+        extras = {"learning_rate": self.schedule.rate(step - 1), "images_per_second": self.clock.rate()}
+        self.run.curves.scalars(step, self.schedule.epoch(step), "train", **figures, **extras)
+        self.bar.set_description(f"epoch {math.ceil(self.schedule.epoch(step))}/{self.config.epochs}", refresh=False)
         self.bar.set_postfix_str(f"loss {figures['loss']:.4f}, accuracy {figures['accuracy']:.2f} %")
 
     def last_point(self) -> None:
@@ -325,7 +328,7 @@ class Watch:
 
     def validation(self) -> None:
         """Evaluate, keep the best weights, and say one line."""
-        state, epoch = self.state, self.course.epoch(self.state.step)
+        state, epoch = self.state, self.schedule.epoch(self.state.step)
         check_weights(state)
         means = state.window.close_epoch()
         line = f"epoch {epoch:g}"
@@ -378,16 +381,16 @@ class Watch:
         return reason is not None
 
 
-def finish(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, device: str) -> dict:
+def finish(config: Config, schedule: Schedule, state: State, dataset: Dataset, run: Run, clock: Clock, device: str) -> dict:
     """Open the test set, once, with the best weights; write report and pictures; say how it went."""
     seconds = clock.elapsed()
     with run.drawing(config.model, config.model_arguments()):
         checkpoint.restore_model(state.model, state.best, run.folder)
         found = evaluate(state.model, dataset.test, load_loss(config.loss, config.loss_args), state.way)
-        report = make_report(course, state, dataset, found, clock.images, seconds, device)
+        report = make_report(schedule, state, dataset, found, clock.images, seconds, device)
         run.pictures(state.step, dataset.test, found, report)
     run.write_json("report.json", report)
-    run.say(last_words(report, run, config.dry_run, state.step == course.total_steps, limits_reached(config, state)))
+    run.say(last_words(report, run, config.dry_run, state.step == schedule.total_steps, limits_reached(config, state)))
     return {**report, "output_dir": str(run.folder)}
 
 
@@ -398,7 +401,7 @@ def limits_reached(config: Config, state: State) -> dict:
     return {**({"target_accuracy": None} if reached else {}), **({"patience": 0} if stale else {})}
 
 
-def make_report(course, state, dataset, found, images: int, seconds: float, device: str) -> dict:
+def make_report(schedule, state, dataset, found, images: int, seconds: float, device: str) -> dict:
     """What report.json holds: percent, nats, seconds."""
     return {
         "test_accuracy": found.accuracy,
@@ -406,7 +409,7 @@ def make_report(course, state, dataset, found, images: int, seconds: float, devi
         "validation_accuracy": state.best_accuracy if state.best_accuracy >= 0 else None,
         "best_step": state.best_step,
         "evaluations": state.evaluations,
-        "epochs": course.epoch(state.step),
+        "epochs": schedule.epoch(state.step),
         "steps": state.step,
         "parameters": state.parameters,
         "train_seconds": round(seconds, 3),

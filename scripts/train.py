@@ -1,24 +1,6 @@
-"""Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
+"""Train: `python scripts/train.py --help`; the same as `mnist-paddle train`."""
 
-from mnist_paddle import load_config
-from mnist_paddle.distributed import communication
-from mnist_paddle.system import signals, startup
-
-
-def main(argv) -> int:
-    """Parse, train, print; the exit status."""
-    signals.end_at_signal()
-    try:
-        config = load_config(argv)
-        startup.require_paddle()
-        communication.place()  # what a launcher has said, before Paddle's import fails on it
-        from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
-
-        fit(config)
-    except KeyboardInterrupt:
-        return startup.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)
-    return 0
-
+from mnist_paddle.cli.main import run
 
 if __name__ == "__main__":
-    startup.script(main)
+    run("train")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnist_paddle.data.sources import FILES, idx_bytes
+from mnist_paddle.data.formats.idx import idx_bytes
+from mnist_paddle.data.sources import FILES
 
 
 def make_digits(count: int, seed: int = 0) -> tuple:

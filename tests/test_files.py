@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
+from mnist_paddle.errors import UsageError
 from mnist_paddle.experiment.folder import locked
-from mnist_paddle.registry import UsageError
 from mnist_paddle.system.files import write_atomically
 from mnist_paddle.tracking.curves import open_curves
 

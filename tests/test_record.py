@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from digits import make_digits
 
+from mnist_paddle.errors import RunError
 from mnist_paddle.experiment.folder import make_folder
+from mnist_paddle.experiment.window import Window
 from mnist_paddle.metrics import Evaluation, confusion_matrix, per_class, predict, probabilities, report_text
-from mnist_paddle.registry import RunError
 from mnist_paddle.tracking import curves, graph, plots
-from mnist_paddle.tracking.progress import Window
 
 LABELS = np.array([0, 0, 1, 1, 2], np.uint8)
 OUTPUTS = np.full((5, 10), -9.0, np.float32)

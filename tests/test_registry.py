@@ -1,7 +1,8 @@
 import pytest
 
 from mnist_paddle.config import TABLES, choices, listing
-from mnist_paddle.registry import Registry, UsageError
+from mnist_paddle.errors import UsageError
+from mnist_paddle.registry import Registry
 
 
 def test_a_part_goes_by_its_function_name():

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from mnist_paddle.system import startup
+from mnist_paddle.system import console, startup
 from mnist_paddle.system.signals import StopRequest
 
 AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_2 avx2 fma"
@@ -45,5 +45,5 @@ def test_a_first_signal_asks_and_a_second_interrupt_ends():
 
 
 def test_an_error_is_one_line(capsys):
-    assert startup.fail(ValueError("two\n  lines"), 2) == 2
+    assert console.fail(ValueError("two\n  lines"), 2) == 2
     assert capsys.readouterr().err == "error: two lines\n"

@@ -25,7 +25,8 @@ from digits import make_digits, scaled, write_csv, write_idx
 
 from mnist_paddle import UsageError
 from mnist_paddle.data import network, sources
-from mnist_paddle.data.sources import FILES, Origin, idx_bytes
+from mnist_paddle.data.formats.idx import idx_bytes
+from mnist_paddle.data.sources import FILES, Origin
 from mnist_paddle.system import locks
 
 TRAIN, TEST = make_digits(40, 0), make_digits(20, 1)

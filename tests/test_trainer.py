@@ -234,14 +234,14 @@ def test_a_gpu_that_is_not_there_is_the_users_to_mend():
 @pytest.mark.mnist
 def test_the_default_recipe_learns_in_its_first_200_steps(mnist):
     from mnist_paddle import Loader
-    from mnist_paddle.course import plan
+    from mnist_paddle.experiment.setup import schedule_for
 
     config = Config()
     state = build(config)
-    course = plan(config, 50_000)
+    schedule = schedule_for(config, 50_000)
     right = 0
     for batch in Loader(mnist.train, config.batch_size).batches(0, 200):
-        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, course.rate(state.step))
+        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, schedule.rate(state.step))
         if state.step > 150:
             right += int((outputs.numpy().argmax(axis=1) == batch.labels.numpy()).sum())
     assert right / (50 * 64) > 0.88

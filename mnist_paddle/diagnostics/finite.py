@@ -11,7 +11,7 @@ from typing import Optional
 import paddle
 
 from ..distributed import communication
-from ..registry import RunError
+from ..errors import RunError
 
 REMEDY = "try a smaller --learning_rate, --warmup_epochs 1 or --clip_norm 1"
 

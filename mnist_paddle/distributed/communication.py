@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..registry import UsageError
+from ..errors import UsageError
 from ..system.signals import plain_signals
 from ..system.startup import usable_cores
 from .watchdog import contact

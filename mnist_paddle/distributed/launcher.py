@@ -18,7 +18,7 @@ from typing import Optional
 
 import psutil
 
-from ..registry import LostContact
+from ..errors import LostConnection
 from ..system import gpus, startup
 from ..system.signals import signal_name
 from ..system.startup import KEPT_PROXIES
@@ -169,7 +169,7 @@ class Ranks:
         """The first of them; those that only lost contact come behind those that they lost."""
         dead = self.dead()
         dead = [rank for rank in dead if rank not in self.ended_here] or dead
-        causes = [rank for rank in dead if self.said(rank) != LostContact.status] or dead
+        causes = [rank for rank in dead if self.said(rank) != LostConnection.status] or dead
         # A stop or wrong usage is the same on all ranks, and the lowest has the most to say of it.
         causes.sort(key=lambda rank: rank if self.said(rank) in (2, *STOPPED) else 0)
         if not causes:
@@ -209,7 +209,7 @@ class Ranks:
             return death.status
         if death is None and not self.asked:  # no rank has begun
             code = self.process.returncode or 1
-            return LostContact.status if self.late else code if code > 0 else 128 - code
+            return LostConnection.status if self.late else code if code > 0 else 128 - code
         return 128 + ((death and death.signal) or self.asked or signal.SIGKILL)
 
     def tell(self, number: int) -> None:

@@ -1,6 +1,6 @@
 """How many ranks a strategy can use: checks that need no network, for the launcher before it starts any rank."""
 
-from ..registry import UsageError
+from ..errors import UsageError
 
 
 def check(parallel: str, batch_size: int, ranks: int) -> None:

@@ -18,7 +18,7 @@ import paddle.distributed as dist
 from paddle import nn
 from paddle.autograd import PyLayer
 
-from ..registry import UsageError
+from ..errors import UsageError
 from . import communication, limits
 from .data_parallel import Replicas
 

@@ -5,7 +5,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-from ..registry import UsageError
+from ..errors import UsageError
 
 ANSWER_SECONDS = 2.0
 

@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.autograd import PyLayer
 
-from ..registry import UsageError
+from ..errors import UsageError
 from . import communication, limits
 from .data_parallel import Replicas, pack, unpack
 

@@ -14,8 +14,8 @@ import threading
 import time
 from contextlib import contextmanager
 
-from ..registry import LostContact
-from ..system.startup import error_line, fail, status_file, tell_launcher
+from ..errors import LostConnection
+from ..system.console import error_line, fail, status_file, tell_launcher
 from .timer import watched
 
 LOST = re.compile(r"gloo|nccl|tcp|socket|peer|connection|timed? ?out", re.IGNORECASE)
@@ -41,7 +41,7 @@ class Contact:
     def waiting(self, what: str, least: float = 0.0):
         """Inside, this rank may have to wait for the others, `least` seconds in any case.
 
-        Raises `LostContact` where the communication fails.
+        Raises `LostConnection` where the communication fails.
         """
         if self.what is not None:  # inside another wait
             yield
@@ -50,9 +50,9 @@ class Contact:
         try:
             yield
         except (RuntimeError, OSError, SystemError) as error:
-            if isinstance(error, LostContact) or not LOST.search(str(error)):
+            if isinstance(error, LostConnection) or not LOST.search(str(error)):
                 raise
-            raise LostContact(self._message("their connection broke")) from error
+            raise LostConnection(self._message("their connection broke")) from error
         finally:
             self.what = None
 
@@ -63,7 +63,7 @@ class Contact:
         with self.waiting("the beginning", least):
             line = error_line(self._message(self._silence(limit)))
             # The thread, which can end what does not keep the lock, comes first.
-            with watched(limit and limit + 1, line, LostContact.status, status_file()):
+            with watched(limit and limit + 1, line, LostConnection.status, status_file()):
                 yield
 
     def _silence(self, limit: float) -> str:
@@ -95,7 +95,7 @@ class Contact:
 
     def _end(self, how: str) -> None:
         """End the process from any thread, at once: the main one is inside C++ and would not come back."""
-        status = fail(self._message(how), LostContact.status)
+        status = fail(self._message(how), LostConnection.status)
         tell_launcher(status)
         os._exit(status)
 

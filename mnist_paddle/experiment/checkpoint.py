@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from ..registry import UsageError, call
+from ..errors import UsageError
 from ..system.files import write_atomically
 from ..system.paths import expand
 
@@ -212,37 +212,19 @@ def restore_optimizer(model, optimizer, arrays: dict[str, np.ndarray], where) ->
     optimizer.set_state_dict({key: arrays[name] for name, key in keys.items()})
 
 
-def load_model(path):
-    """The network of a run folder or checkpoint, with its evaluated weights (the averaged ones where the run kept an average).
-
-    Returns the layer in evaluation mode and the run's settings as a dict.
-    """
-    from ..config import make_config, settings_of
-    from ..models import MODELS
-    from ..system.isolation import clean_paddle
-
-    arrays, progress = load(path)
-    config = make_config(_settings(progress, path))  # which looks at every value: the file may come from a stranger
-    with clean_paddle():
-        model = call("model", MODELS.pick(config.model), config.model_arguments())
-        restore_model(model, weights(arrays), path)
-    model.eval()
-    # As recorded: an early run has paths that are seen from the folder in which it was trained.
-    return model, {**settings_of(config), "data_dir": config.data_dir, "init_from": config.init_from}
-
-
 def settings(path) -> dict:
     """The settings of the run that --resume with the --output_dir `path` goes on with."""
     path = to_resume(path)[1]
-    return _settings(load(path)[1], path)
+    return settings_in(load(path)[1], path)
 
 
 def init_settings(path) -> dict:
     """The settings of the run whose weights a new run begins with (--init_from), a run folder or a checkpoint."""
-    return _settings(load(path)[1], path)
+    return settings_in(load(path)[1], path)
 
 
-def _settings(progress: dict, path) -> dict:
+def settings_in(progress: dict, path) -> dict:
+    """The settings of the run that a checkpoint belongs to, from its progress."""
     found = progress.get("config")
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise UsageError(f"{path}: the checkpoint does not hold the settings of its run")

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Optional
 
 from ..config import Config, is_sane, make_config, refused_changes, settings_of
-from ..course import Course, plan
 from ..data.dataset import Dataset
 from ..distributed import communication
-from ..registry import UsageError
+from ..errors import UsageError
+from ..schedules import Schedule
 from ..system.device import versions
 from ..tracking.progress import Clock
 from . import checkpoint
 from .folder import Run
+from .setup import schedule_for
 from .state import State, check_weights, restore, snapshot
 
 # What a checkpoint must hold besides State's own numbers for a run to go on from it.
@@ -100,7 +101,7 @@ def agree(config: Config, past: Optional[Past], dataset: Dataset) -> None:
             )
 
 
-def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: State, say) -> None:
+def go_on(past: Past, config: Config, schedule: Schedule, dataset: Dataset, state: State, say) -> None:
     """Put the checkpoint into State, after a look whether data and schedule are those that it was made with."""
     if past.progress["data"] != dataset.fingerprint():
         raise UsageError(
@@ -108,10 +109,11 @@ def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: S
             "give the same with --data_dir, or start a new run with --init_from"
         )
     restore(state, past.arrays, past.progress, past.path)
-    if past.step > course.total_steps and make_config(past.progress["config"]).epochs == config.epochs:
-        raise UsageError(f"{past.path}: step {past.step:,} lies beyond the {course.total_steps:,} of its run")
-    check_epochs(past, config, course, len(dataset.train))
-    say(f"going on after step {past.step:,} of {course.total_steps:,} (epoch {course.epoch(past.step):g}) of {config.output_dir}")
+    if past.step > schedule.total_steps and make_config(past.progress["config"]).epochs == config.epochs:
+        raise UsageError(f"{past.path}: step {past.step:,} lies beyond the {schedule.total_steps:,} of its run")
+    check_epochs(past, config, schedule, len(dataset.train))
+    step, total, epoch = past.step, schedule.total_steps, schedule.epoch(past.step)
+    say(f"going on after step {step:,} of {total:,} (epoch {epoch:g}) of {config.output_dir}")
     before = make_config(past.progress["config"])
     ranks = past.progress["world_size"], communication.world_size()
     ways = [f"--parallel {one.parallel} --sync {one.sync}" for one in (before, config)]
@@ -121,17 +123,17 @@ def go_on(past: Past, config: Config, course: Course, dataset: Dataset, state: S
         say(f"the run had {was} and now has {now}: the same training up to the order of sums and dropout, not bit for bit")
 
 
-def check_epochs(past: Past, config: Config, course: Course, size: int) -> None:
+def check_epochs(past: Past, config: Config, schedule: Schedule, size: int) -> None:
     """Other --epochs are fine where the steps done would have had the same learning rates: under them the run is the same."""
     before = make_config(past.progress["config"])
     if before.epochs == config.epochs:
         return
-    if course.total_steps < past.step:
+    if schedule.total_steps < past.step:
         raise UsageError(
-            f"--epochs {config.epochs} end at step {course.total_steps:,}, {past.path} is at step {past.step:,}: give more"
+            f"--epochs {config.epochs} end at step {schedule.total_steps:,}, {past.path} is at step {past.step:,}: give more"
         )
-    old = plan(before, size)
-    if any(old.rate(step) != course.rate(step) for step in range(past.step)):
+    old = schedule_for(before, size)
+    if any(old.rate(step) != schedule.rate(step) for step in range(past.step)):
         raise UsageError(
             f"--epochs was {before.epochs}, not {config.epochs}: under schedule {config.schedule} the learning rates "
             f"of the steps done depend on it. Leave it out, or start a new run with --init_from {past.path}"
@@ -150,8 +152,8 @@ class Checkpoints:
     which step was best, and is there before `best` is replaced.
     """
 
-    def __init__(self, run: Run, config: Config, course: Course, dataset: Dataset, clock: Clock, past: Optional[Past] = None):
-        self.run, self.config, self.course, self.clock = run, config, course, clock
+    def __init__(self, run: Run, config: Config, schedule: Schedule, dataset: Dataset, clock: Clock, past: Optional[Past] = None):
+        self.run, self.config, self.schedule, self.clock = run, config, schedule, clock
         self.facts = {
             "run": past.run if past else uuid.uuid4().hex,
             "config": run.settings,
@@ -198,7 +200,7 @@ class Checkpoints:
     def content(self, state: State) -> tuple[dict, dict]:
         """Arrays and progress: those of State, and what a run needs besides to go on as if nothing had been."""
         arrays, progress = snapshot(state)
-        epoch, position = divmod(state.step, self.course.epoch_steps)
+        epoch, position = divmod(state.step, self.schedule.epoch_steps)
         progress |= {"epoch": epoch, "position": position, "seconds": self.clock.elapsed(), "images": self.clock.images}
         return arrays, {**progress, **self.facts, "curves": self.run.curves.lengths()}
 
@@ -212,7 +214,7 @@ class Checkpoints:
         return self.run.folder / f"{name}{checkpoint.SUFFIX}"
 
     def prune(self, step: int) -> None:
-        """Remove the numbered ones but the newest --keep. Those of later steps, of a course that was given up, stay."""
+        """Remove the numbered ones but the newest --keep. Those of later steps, of a schedule that was given up, stay."""
         if self.run.main:
             newest = self.path(numbered_name(step))
             numbered = sorted(path for path in self.run.folder.glob(f"step_{'[0-9]' * 8}{checkpoint.SUFFIX}") if path <= newest)

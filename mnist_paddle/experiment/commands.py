@@ -88,12 +88,25 @@ def command(script: str, *arguments: str) -> str:
         script, flags = "launch.py", launch_flags()
         if flags is None:
             return f"on every machine, the command that began it with {' '.join(arguments)}"
-    return " ".join([interpreter(), quote(short(scripts() / script)), *flags, *arguments])
+    words = [interpreter(), quote(short(scripts() / script))] if scripts() else installed(script)
+    return " ".join([*words, *flags, *arguments])
+
+
+def installed(script: str) -> list:
+    """The same command where there are no scripts: of an installed package."""
+    start = program("mnist-paddle") or f"{interpreter()} -m mnist_paddle"
+    return [start, script.removesuffix(".py").replace("_", "-")]
 
 
 def in_python(dataset: str) -> bool:
     """Whether the next step is a call: the data is held by this session, or there is no shell that called a script."""
-    return dataset == "arrays" or hasattr(sys, "ps1") or scripts() is None
+    return dataset == "arrays" or hasattr(sys, "ps1") or not (scripts() or called_by_command())
+
+
+def called_by_command() -> bool:
+    """Whether `mnist-paddle` or `python -m mnist_paddle` runs."""
+    called = Path(sys.argv[0] if sys.argv else "")
+    return called.stem == "mnist-paddle" or called.parts[-2:] == ("mnist_paddle", "__main__.py")
 
 
 def resume_command(folder, dataset: str = "", **changes) -> str:

@@ -14,9 +14,9 @@ from filelock import Timeout
 from tqdm import tqdm
 
 from ..distributed import communication
-from ..registry import RunError, UsageError
+from ..errors import RunError, UsageError
 from ..settings import file
-from ..system import locks, startup
+from ..system import console, locks
 from ..system.files import to_json, write_atomically
 from ..system.signals import StopRequest
 from ..tracking import curves, graph, plots
@@ -103,14 +103,14 @@ def say_on_main(say=None):
 
 def to_terminal(text: str) -> None:
     """Print above the progress bar. A run goes on when nobody reads along any more."""
-    if not startup.is_open(sys.stdout):
+    if not console.is_open(sys.stdout):
         return
     try:
         tqdm.write(text)
     except BrokenPipeError:
-        startup.silence_stdout()
+        console.silence_stdout()
     except OSError:
-        startup.silence_lost_terminal()
+        console.silence_lost_terminal()
 
 
 @contextmanager

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from ..config import Config
-from ..course import plan
 from ..data.dataset import load_dataset
 from ..distributed import limits
-from ..registry import UsageError
+from ..errors import UsageError
+from .setup import schedule_for
 
 MOST_FILES = 2000  # of a data folder that is read twice, here and by the ranks
 ARGUMENTS = ("model_args", "loss_args", "optimizer_args", "schedule_args")
@@ -32,7 +32,7 @@ def check_data(config: Config) -> None:
     dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=lambda text: None)
     if not len(dataset.test) or not len(dataset.train):
         return  # what that means, the training says
-    plan(config, len(dataset.train))
+    schedule_for(config, len(dataset.train))
 
 
 def _is_large(path: Path) -> bool:

@@ -6,7 +6,7 @@ Config does not refuse them, for the settings of earlier runs must stay readable
 import json
 
 from ..config import INHERITED, Config
-from ..registry import UsageError
+from ..errors import UsageError
 from ..system.startup import usable_cores
 from . import checkpoint
 

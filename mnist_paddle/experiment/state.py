@@ -17,11 +17,12 @@ from ..distributed import communication
 from ..distributed.data_parallel import Replicas
 from ..distributed.strategies import choose
 from ..distributed.watchdog import contact
+from ..errors import UsageError
 from ..models import MODELS
 from ..optimizers import make_optimizer
-from ..registry import UsageError, call
-from ..tracking.progress import Window
+from ..registry import call
 from . import checkpoint
+from .window import Window
 
 
 @dataclass

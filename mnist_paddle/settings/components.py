@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from ..registry import UsageError
+from ..errors import UsageError
 from . import file
 
 BRACKETS = {"[": "]", "{": "}", "(": ")"}

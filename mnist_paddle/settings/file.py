@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from ..registry import UsageError
+from ..errors import UsageError
 from .values import scalar
 
 LARGEST = 100_000  # bytes; a settings file has hundreds

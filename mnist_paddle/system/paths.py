@@ -2,7 +2,7 @@
 
 import os
 
-from ..registry import UsageError
+from ..errors import UsageError
 
 
 def expand(path, what: str) -> str:

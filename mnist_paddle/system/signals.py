@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 
-from .startup import end_with, silence_lost_terminal, tell_launcher
+from .console import end_with, silence_lost_terminal, tell_launcher
 
 # Windows has no SIGHUP, which is sent when the terminal is closed.
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))

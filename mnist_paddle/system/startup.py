@@ -3,23 +3,17 @@
 Importing `mnist_paddle` calls `prepare()`; nothing here imports paddle.
 """
 
-import argparse
-import contextlib
 import ctypes
 import gzip  # noqa: F401  Paddle 2.6 crashes when zlib is first loaded after it, so zlib is loaded here.
 import importlib.util
 import json
 import os
-import signal
-import stat
 import sys
 import tempfile
-import threading
 import warnings
 from pathlib import Path
-from typing import NoReturn
 
-from ..registry import Interrupted, RunError, UsageError
+from ..errors import UsageError
 
 INSTALL = "pip install paddlepaddle (CPU) or pip install paddlepaddle-gpu (GPU)"
 
@@ -137,7 +131,7 @@ def paddle_module(name: str) -> list[str]:
     if paddle_has_a_home():
         return ["-m", name]
     run = f"runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
-    return ["-c", f"import runpy; from mnist_paddle import runtime; runtime.require_paddle(); {run}"]
+    return ["-c", f"import runpy; from mnist_paddle.system import startup; startup.require_paddle(); {run}"]
 
 
 def paddle_has_a_home() -> bool:
@@ -150,109 +144,3 @@ def paddle_has_a_home() -> bool:
     except OSError:
         return False
     return True
-
-
-def error_line(error) -> str:
-    """An error as the one line that scripts end with."""
-    return f"error: {' '.join(str(error).split())}"
-
-
-def fail(error, status: int) -> int:
-    """Print an error as one line on stderr and return the exit status: what every script ends with when it fails."""
-    return end_with(error_line(error), status)
-
-
-def end_with(line: str, status: int) -> int:
-    """Print a last line on stderr, which may be gone, and return the exit status."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr)
-    return status
-
-
-class CommandLine(argparse.ArgumentParser):
-    """argparse that raises a `UsageError`, which comes out as one line, and takes no abbreviated flags."""
-
-    def __init__(self, **settings):
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message):
-        """Called by argparse."""
-        raise UsageError(f"{message} (see --help)")
-
-
-def script(main) -> NoReturn:
-    """End the process with the status of `main(argv)`, or of the error it raises: how every script runs.
-
-    So it does whatever becomes of those who read its output.
-    """
-    open_standard_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # A terminal without our letters shows \\u2192 for an arrow; a log behind a pipe has every line at once.
-            stream.reconfigure(errors="backslashreplace", line_buffering=True)
-    try:
-        status = main(sys.argv[1:])
-    except Interrupted as stop:  # the user's wish, and no error
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would change nothing but the exit status
-        status = end_with(" ".join(str(stop).split()), stop.status)
-    except (UsageError, RunError) as error:
-        status = fail(error, error.status)
-    except BrokenPipeError:
-        status = 128 + getattr(signal, "SIGPIPE", 13)
-        silence_stdout()
-    except Exception:
-        tell_launcher(1)
-        raise
-    tell_launcher(status)
-    sys.exit(status)
-
-
-def open_standard_streams() -> None:
-    """Send to nowhere what has no place to go (`>&-`, a detached service), before a run's file is given that descriptor."""
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the system gives the lowest descriptor that is free
-        if getattr(sys, name) is None:
-            mode = "w" if descriptor else "r"
-            setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115  open to the end
-
-
-def status_file():
-    """Where this rank leaves its exit status under paddle.distributed.launch, beside its log; scripts/launch.py reads it."""
-    folder = os.environ.get("PADDLE_LOG_DIR")
-    return Path(folder, f"status.{os.getpid()}") if folder else None
-
-
-def tell_launcher(status: int) -> None:
-    """Leave the exit status for scripts/launch.py, where this process is a rank."""
-    if place := status_file():
-        with contextlib.suppress(OSError):  # a full disk is not worth a second error
-            place.write_text(str(status))
-
-
-def is_open(stream) -> bool:
-    """Whether there is a stream to write to: without a console (pythonw) there is none, and a notebook may close it."""
-    return stream is not None and not getattr(stream, "closed", False)
-
-
-def silence_stdout() -> None:
-    """Send what is still printed to nowhere: nobody reads it any more, as after `| head`."""
-    _silence(sys.stdout)
-
-
-def silence_lost_terminal() -> None:
-    """Send what is still printed on a terminal that was closed to nowhere, so that a run can save and end."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # a notebook's have no number
-            # A closed terminal is still a character device and no terminal any more.
-            if not stream.isatty() and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
-                _silence(stream)
-
-
-def _silence(stream) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

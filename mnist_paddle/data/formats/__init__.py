@@ -5,7 +5,7 @@ The format is found by looking at the content, not at the name. No reader execut
 
 from pathlib import Path
 
-from ...registry import UsageError
+from ...errors import UsageError
 from .arrays import Raw
 from .containers import read_npz, read_pickle
 from .idx import is_idx, read_idx_beside, read_idx_files

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...registry import UsageError
+from ...errors import UsageError
 
 SIDE = 28
 PIXELS = SIDE * SIDE

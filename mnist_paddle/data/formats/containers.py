@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 
-from ...registry import UsageError
+from ...errors import UsageError
 from .arrays import Raw, checked, to_bytes
 from .streams import MOST_BYTES, open_stream, readable
 

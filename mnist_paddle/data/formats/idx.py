@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...registry import UsageError
+from ...errors import UsageError
 from .arrays import MOST_IMAGES, SIDE, Raw, checked
 from .streams import CHUNK, entries, first_bytes, open_stream
 
@@ -70,3 +70,8 @@ def read_idx_beside(path) -> Raw:
     """An IDX file given alone: its folder's IDX files."""
     folder = Path(path).parent
     return read_idx_files([each for each in entries(folder) if each.is_file() and is_idx(first_bytes(each))], folder)
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """An array of bytes as an IDX file."""
+    return b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()

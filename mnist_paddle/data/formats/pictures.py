@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from ...registry import UsageError
+from ...errors import UsageError
 from .arrays import SIDE, Raw
 from .streams import MOST_BYTES, entries, readable
 

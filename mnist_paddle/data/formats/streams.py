@@ -6,7 +6,7 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...registry import UsageError
+from ...errors import UsageError
 
 # No format of 70,000 digits needs more than this uncompressed; a bomb would go on for ever.
 MOST_BYTES = 1 << 30

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ...registry import UsageError
+from ...errors import UsageError
 from .arrays import MOST_IMAGES, PIXELS, Raw, checked, to_bytes
 from .streams import CHUNK, open_stream
 

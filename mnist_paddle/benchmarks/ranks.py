@@ -1,15 +1,15 @@
-"""The part of benchmark.py that measures ranks; run by Paddle's launcher, it is also what a rank measures."""
+"""What ranks gain: measured on this machine, predicted for more. This file is also what Paddle's launcher runs for a rank."""
 
 import functools
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
 
-from mnist_paddle import UsageError
 from mnist_paddle.benchmarks.scaling import Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
 from mnist_paddle.system import startup
 from mnist_paddle.system.paths import output_file
@@ -19,7 +19,6 @@ BATCHES = (8, 16, 32, 64, 128, 256)  # of one rank, to tell what a step costs fr
 SIZES = [4**power for power in range(1, 12)]  # bytes, up to 4 MB
 PLANNED = [2**power for power in range(11)]  # ranks
 SHOWN = (8, 64, 1024)  # those whose efficiency is drawn
-USAGE = "scaling.py is started by benchmark.py and not by hand: python scripts/benchmark.py scaling (--help lists its options)"
 
 
 def measure_rank(parts: int) -> dict:
@@ -28,9 +27,9 @@ def measure_rank(parts: int) -> dict:
     `parts`: every batch goes through the network in so many pieces, as with --accumulate_steps.
     """
     import paddle
-    from benchmark import digits
 
     from mnist_paddle import LOSSES, Config, Loader
+    from mnist_paddle.benchmarks.speed import digits
     from mnist_paddle.data.dataset import Split
     from mnist_paddle.distributed import communication
     from mnist_paddle.distributed.watchdog import contact
@@ -236,20 +235,9 @@ def main(arguments) -> int:
     return 0
 
 
-def be_rank(argv) -> int:
-    """What a rank does. argv: the JSON file for what is measured, and the pieces of a batch."""
-    from mnist_paddle.distributed import communication
-
-    if argv in (["--help"], ["-h"]):
-        print(f"{__doc__}\n{USAGE}")
-        return 0
-    if len(argv) != 2 or not argv[1].isdigit():
-        raise UsageError(USAGE)
-    measured = measure_rank(int(argv[1]))
-    if communication.is_main():
-        Path(argv[0]).write_text(json.dumps(measured))
-    return 0
-
-
 if __name__ == "__main__":
-    startup.script(be_rank)
+    from mnist_paddle.distributed.communication import is_main
+
+    measured = measure_rank(int(sys.argv[2]))
+    if is_main():
+        Path(sys.argv[1]).write_text(json.dumps(measured))

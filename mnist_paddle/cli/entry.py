@@ -1,0 +1,49 @@
+"""How every command runs: arguments in, an exit status out, errors as one line."""
+
+import argparse
+import signal
+import sys
+import threading
+from typing import NoReturn
+
+from ..errors import Interrupted, RunError, UsageError
+from ..system.console import end_with, fail, open_standard_streams, silence_stdout, tell_launcher
+
+
+class CommandLine(argparse.ArgumentParser):
+    """argparse that raises a `UsageError`, which comes out as one line, and takes no abbreviated flags."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message):
+        """Called by argparse."""
+        raise UsageError(f"{message} (see --help)")
+
+
+def script(main) -> NoReturn:
+    """End the process with the status of `main(argv)`, or of the error it raises: how every script runs.
+
+    So it does whatever becomes of those who read its output.
+    """
+    open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal without our letters shows \\u2192 for an arrow; a log behind a pipe has every line at once.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    try:
+        status = main(sys.argv[1:])
+    except Interrupted as stop:  # the user's wish, and no error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would change nothing but the exit status
+        status = end_with(" ".join(str(stop).split()), stop.status)
+    except (UsageError, RunError) as error:
+        status = fail(error, error.status)
+    except BrokenPipeError:
+        status = 128 + getattr(signal, "SIGPIPE", 13)
+        silence_stdout()
+    except Exception:
+        tell_launcher(1)
+        raise
+    tell_launcher(status)
+    sys.exit(status)

@@ -1,0 +1,21 @@
+"""Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
+
+from mnist_paddle import load_config
+
+from ..distributed import communication
+from ..system import console, signals, startup
+
+
+def main(argv) -> int:
+    """Parse, train, print; the exit status."""
+    signals.end_at_signal()
+    try:
+        config = load_config(argv)
+        startup.require_paddle()
+        communication.place()  # what a launcher has said, before Paddle's import fails on it
+        from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
+
+        fit(config)
+    except KeyboardInterrupt:
+        return console.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)
+    return 0
