@@ -16,7 +16,7 @@ from digits import make_digits
 
 from mnist_paddle import LOSSES, Config, RunError, UsageError, fit
 from mnist_paddle.data.dataset import Dataset, Split
-from mnist_paddle.experiment.folder import Run
+from mnist_paddle.experiment.folder import RunFolder
 
 RATES = [1.0, 1e4, 1e12, 1e20, 1e38]
 # Small networks with every part that may break: pools, recurrent cells, ReLU that hides NaN, and no norm that would mend it.
@@ -52,7 +52,7 @@ def main(folder: str, model: str) -> None:
     images, labels = make_digits(300)
     parts = np.split(np.arange(300), [200, 240])
     dataset = Dataset("custom", *(Split(images[part], labels[part]) for part in parts), source="synthetic")
-    Run.drawing = lambda *arguments: contextlib.nullcontext()  # the network graph takes seconds and is the same every time
+    RunFolder.drawing = lambda *arguments: contextlib.nullcontext()  # the network graph takes seconds and is the same every time
     for number, recipe in enumerate(recipes(model)):
         arguments = {**NETWORKS.get(model, {}), **({"outputs": 1} if recipe["loss"] == "mse_scalar" else {})}
         common = {"model": model, "model_args": arguments, "schedule": "constant", "epochs": 2, "batch_size": 20}

@@ -115,7 +115,11 @@ def test_nothing_reads_a_pickle_but_the_vetted_reader():
 
 
 def test_the_three_lines_in_readme_are_those_of_the_trainer():
-    readme, trainer = ((PACKAGE.parent / name).read_text(encoding="utf-8") for name in ("README.md", "mnist_paddle/trainer.py"))
-    lines = [line.strip() for line in trainer.splitlines() if "# distributed, " in line]
+    sources = [PACKAGE / "trainer.py", PACKAGE / "experiment" / "setup.py"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    lines = [line.strip() for line in text.splitlines() if "# distributed, " in line]
+    readme = "\n".join(
+        path.read_text(encoding="utf-8") for path in [PACKAGE.parent / "README.md", *(PACKAGE.parent / "docs").glob("*.md")]
+    )
     assert sorted(line.split("# distributed, ")[1][:6] for line in lines) == ["1 of 3", "2 of 3", "3 of 3"]
     assert all(line in readme for line in lines)

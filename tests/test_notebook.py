@@ -18,14 +18,14 @@ import pytest
 
 from mnist_paddle import Config, UsageError, evaluate, fit, load_loss, load_model, resume
 from mnist_paddle.experiment import checkpoint
-from mnist_paddle.experiment.folder import Run
+from mnist_paddle.experiment.folder import RunFolder
 
 QUICK = {"model": "fc", "model_args": {"widths": [20]}, "epochs": 1, "batch_size": 50, "device": "cpu", "threads": 1}
 
 
 def draw_nothing(patch):
-    patch.setattr(Run, "drawing", lambda *arguments: contextlib.nullcontext())
-    patch.setattr(Run, "pictures", lambda *arguments: None)
+    patch.setattr(RunFolder, "drawing", lambda *arguments: contextlib.nullcontext())
+    patch.setattr(RunFolder, "pictures", lambda *arguments: None)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from digits import make_digits
 from mnist_paddle import LOSSES, MODELS, OPTIMIZERS, SCHEDULES, Config, RunError, UsageError, evaluate, fit, load_loss, load_model
 from mnist_paddle.data.dataset import Split
 from mnist_paddle.experiment import checkpoint
-from mnist_paddle.experiment.folder import Run
+from mnist_paddle.experiment.folder import RunFolder
 from mnist_paddle.experiment.state import build, check_weights, trainable
 from mnist_paddle.system.device import set_device
 from mnist_paddle.tracking.plots import read_metrics
@@ -30,7 +30,7 @@ def train(tmp_path, small, monkeypatch):
     def run(folder="run", drawn=False, **settings):
         run.said = []
         if not drawn:
-            monkeypatch.setattr(Run, "drawing", lambda *arguments: contextlib.nullcontext())
+            monkeypatch.setattr(RunFolder, "drawing", lambda *arguments: contextlib.nullcontext())
         return fit(Config(**{**QUICK, "output_dir": str(tmp_path / folder), **settings}), small, say=run.said.append)
 
     return run
@@ -160,7 +160,7 @@ def test_the_loss_that_is_not_finite_stops_the_run_with_step_and_remedy(train, t
             {"patience": 2, "learning_rate": 1e-12, "schedule": "constant", "evaluate_every": 1},
             "no better validation accuracy in 2",
         ),
-        ({"overfit_batches": 2, "epochs": 200, "log_every": 5}, "2 batches learnt by heart"),
+        ({"overfit_batches": 2, "epochs": 200, "log_every": 5}, "2 batches learned by heart"),
     ],
 )
 def test_a_run_stops_early_and_says_why(train, settings, reason):
@@ -218,7 +218,7 @@ def test_a_part_that_refuses_its_arguments_is_the_users_to_mend(train):
 def test_evaluation_counts_every_image_once_whatever_the_batch(small, monkeypatch):
     state = build(Config(**QUICK))
     whole = evaluate(state.model, small.test, LOSSES["cross_entropy"])
-    monkeypatch.setattr("mnist_paddle.trainer.EVALUATION_BATCH", 33)
+    monkeypatch.setattr("mnist_paddle.experiment.evaluation.BATCH", 33)
     parts = evaluate(state.model, small.test, LOSSES["cross_entropy"])
     assert whole.confusion.sum() == parts.confusion.sum() == 200
     assert (whole.confusion == parts.confusion).all()

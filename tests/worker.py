@@ -11,7 +11,7 @@ from mnist_paddle import Config, UsageError, evaluate, fit, load_loss, load_mode
 from mnist_paddle.cli import entry
 from mnist_paddle.data.dataset import Dataset, Split
 from mnist_paddle.distributed import communication
-from mnist_paddle.experiment.folder import Run
+from mnist_paddle.experiment.folder import RunFolder
 
 
 def small() -> Dataset:
@@ -53,7 +53,7 @@ def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
     if by_rank and communication.rank() == by_rank[0]:
         settings |= by_rank[1]
     paddle.DataParallel.no_sync = counted
-    trainer.build = lambda config: built.append(build(config)) or built[0]
+    trainer.build = lambda *arguments: built.append(build(*arguments)) or built[0]
     try:
         fit(Config(**settings), data, say=print)
         tensors = {key: tensor.numpy() for key, tensor in built[0].model.state_dict().items()}
@@ -81,8 +81,8 @@ def main(argv) -> int:
     work, folder = json.loads(Path(argv[0]).read_text()), Path(argv[1])
     folder.mkdir(exist_ok=True)
     # The pictures of many runs take longer than the runs.
-    Run.drawing = lambda *arguments: contextlib.nullcontext()
-    Run.pictures = lambda *arguments: None
+    RunFolder.drawing = lambda *arguments: contextlib.nullcontext()
+    RunFolder.pictures = lambda *arguments: None
     if work.get("float64"):
         in_float64()
     for name, settings in work.get("train", {}).items():

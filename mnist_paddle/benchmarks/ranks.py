@@ -51,7 +51,7 @@ def measure_rank(parts: int) -> dict:
             step = functools.partial(train_step, state, model, LOSSES["cross_entropy"], rate=1e-3, parts=parts)
             return time_steps(step, batches, STEPS * BATCH // max(size, BATCH), finished)
 
-    step, waited = seconds(state, state.way.replicate(state.model), BATCH)
+    step, waited = seconds(state, state.strategy.replicate(state.model), BATCH)
     alone, _ = seconds(single, single.model, BATCH)  # the same, without an exchange
     found = {"step": step, "input": waited, "compute": alone - waited, "bytes": 4 * state.parameters}
     if world == 1:

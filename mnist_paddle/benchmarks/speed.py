@@ -136,16 +136,16 @@ def saving(every: int):
 
     def measure(steps: int) -> dict:
         from mnist_paddle import Config, fit
-        from mnist_paddle.experiment.checkpoints import Checkpoints
+        from mnist_paddle.experiment import checkpoints
 
-        save, spent = Checkpoints.save, []
+        save, spent = checkpoints.save, []
 
-        def timed(checkpoints, state):
+        def timed(setup, state):
             start = time.perf_counter()
-            save(checkpoints, state)
+            save(setup, state)
             spent.append(time.perf_counter() - start)
 
-        Checkpoints.save = timed
+        checkpoints.save = timed
         with tempfile.TemporaryDirectory(dir=".") as folder:  # on a real disk, which /tmp need not be
             config = Config(epochs=1, checkpoint_every=every, output_dir=str(Path(folder, "run")))
             report = fit(config, say=lambda text: None)

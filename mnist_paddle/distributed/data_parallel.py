@@ -71,6 +71,30 @@ class Replicas:
         """The arrays of the whole network from those of all ranks; every rank takes part and receives them."""
         return arrays
 
+    @property
+    def shard_index(self):
+        return self.rank
+
+    @property
+    def shard_count(self):
+        return self.world_size
+
+    @property
+    def reports_metrics(self):
+        return self.counts
+
+    def local_model(self, model):
+        return self.part(model)
+
+    def synchronized(self, model, wanted):
+        return self.synchronised(model, wanted)
+
+    def local_arrays(self, arrays):
+        return self.own(arrays)
+
+    def full_arrays(self, arrays):
+        return self.collect(arrays)
+
 
 def _is_statistic(name: str) -> bool:
     return name.endswith(("._mean", "._variance"))

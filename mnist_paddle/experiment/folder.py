@@ -1,4 +1,4 @@
-"""The run folder: who may write into it, what lies in it, and the last words of a run."""
+"""The run folder: who may write into it, and what lies in it."""
 
 import contextlib
 import io
@@ -7,12 +7,14 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Optional
 
 from filelock import Timeout
 from tqdm import tqdm
 
+from ..config import Config, settings_of
 from ..distributed import communication
 from ..errors import RunError, UsageError
 from ..settings import file
@@ -20,30 +22,75 @@ from ..system import console, locks
 from ..system.files import to_json, write_atomically
 from ..system.signals import StopRequest
 from ..tracking import curves, graph, plots
-from .commands import curves_command, evaluate_command, more_command, real_command, resume_command
 
 # What marks a folder as one that holds a run.
 MARKS = ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json")
 LOCK = ".lock"
 
 
-class Run:
-    """One run's folder and its curves. Off the main rank nothing is written and nothing said."""
+class RunFolder:
+    """The folder of one run: its settings, curves and figures. Off the main rank nothing is written and nothing logged.
 
-    def __init__(self, folder, settings: dict, main: bool, say):
-        self.folder, self.settings, self.main, self.say = folder, settings, main, say
-        self.saved = None  # the step of the newest checkpoint
-        self.curves = curves.open_curves(folder, enabled=main, say=say)
+    `create` makes it, `lock` and `reopen` take up an existing one. Used as a context manager: leaving it closes all files, and a
+    run that stops early gets its curves drawn first.
+    """
+
+    def __init__(self, config: Config, log=None):
+        self.settings = settings_of(config)
+        self.main, self.dry_run = communication.is_main(), config.dry_run
+        self.log = (log or to_terminal) if self.main else lambda text: None
+        self.path: Optional[Path] = None
+        self.saved: Optional[int] = None  # the step of the newest checkpoint
+        self.curves = curves.open_curves(None, enabled=False)
+        self._stack = ExitStack()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, RunError) and self.path and not self.dry_run:
+            self.draw_stop()
+        self.curves.close()
+        self._stack.close()
+
+    def create(self, output_dir, name: str) -> None:
+        """Make the folder of a new run; a dry run gets a temporary one, which is removed at the end.
+
+        Raises `UsageError` where it holds a run already, can't be written, or is being written by another process.
+        """
+        if not self.main:
+            return
+        if self.dry_run:
+            self.path = Path(tempfile.mkdtemp(prefix="dry_run_"))
+            self._stack.callback(shutil.rmtree, self.path, ignore_errors=True)
+        else:
+            self.path = make_folder(output_dir, name)
+        self.lock(self.path)
+        self.curves = curves.open_curves(self.path, enabled=True, say=self.log)
+
+    def lock(self, path: Path) -> None:
+        """Keep other processes from writing into the folder of a run until this one ends."""
+        if self.main:
+            self._stack.enter_context(locked(path))
+
+    def reopen(self, path: Path, lengths: dict) -> None:
+        """Take up a locked folder where a checkpoint was written: `lengths` are those of the curves' files."""
+        if not self.main:
+            return
+        self.path = path
+        for line in reopen(path, lengths):
+            self.log(line)
+        self.curves = curves.open_curves(path, enabled=True, say=self.log)
 
     def write_settings(self) -> None:
         """Write config.yaml, which --config takes again."""
         if self.main:
-            write_atomically(self.folder / "config.yaml", file.dump(self.settings).encode())
+            write_atomically(self.path / "config.yaml", file.dump(self.settings).encode())
 
     def write_json(self, name: str, content: dict) -> None:
         """Write a JSON file, whole or not at all."""
         if self.main:
-            write_atomically(self.folder / name, (to_json(content, indent=2) + "\n").encode())
+            write_atomically(self.path / name, (to_json(content, indent=2) + "\n").encode())
 
     @contextmanager
     def drawing(self, model: str, arguments: dict):
@@ -51,12 +98,12 @@ class Run:
         if not self.main:
             yield
             return
-        process = self.curves.attempt("the network graph", graph.start, self.folder, model, arguments)
+        process = self.curves.attempt("the network graph", graph.start, self.path, model, arguments)
         try:
             yield
         finally:
             if process is not None:
-                graph.finish(process, self.say)
+                graph.finish(process, self.log)
 
     def pictures(self, step: int, split, found, report: dict) -> None:
         """The figures of the test set, and the same in VisualDL: what was mistaken for what."""
@@ -73,32 +120,27 @@ class Run:
 
     def draw_curves(self) -> None:
         """The training so far as plots/curves.png."""
-        self.figure("curves.png", plots.draw_curves, self.folder / curves.METRICS)
+        self.figure("curves.png", plots.draw_curves, self.path / curves.METRICS)
 
     def figure(self, name: str, draw, *content) -> None:
         """One figure in plots/, under the run's name. One that can't be drawn costs a line, a full disk is the run's error."""
 
         def data() -> bytes:
             picture = io.BytesIO()
-            draw(*content, picture, self.folder.absolute().name)
+            draw(*content, picture, self.path.absolute().name)
             return picture.getvalue()
 
         found = self.curves.attempt(name, data)
         if found:
-            (self.folder / "plots").mkdir(exist_ok=True)
-            (self.folder / "plots" / name).write_bytes(found)
+            (self.path / "plots").mkdir(exist_ok=True)
+            (self.path / "plots" / name).write_bytes(found)
 
     def draw_stop(self) -> None:
         """The curves of a run that ends early. Everything that counts is saved by now, so nothing here may change how it ends."""
         # A second signal is heard after the figure, which takes a second.
         with contextlib.suppress(OSError), StopRequest():
-            if (self.folder / curves.METRICS).stat().st_size:
+            if (self.path / curves.METRICS).stat().st_size:
                 self.draw_curves()
-
-
-def say_on_main(say=None):
-    """How a run speaks: by `say`, by default above the progress bar; ranks other than the main one are silent."""
-    return (say or to_terminal) if communication.is_main() else lambda text: None
 
 
 def to_terminal(text: str) -> None:
@@ -111,37 +153,6 @@ def to_terminal(text: str) -> None:
         console.silence_stdout()
     except OSError:
         console.silence_lost_terminal()
-
-
-@contextmanager
-def open_run(output_dir, settings: dict, name: str, main: bool, say, dry_run: bool = False, lengths=None):
-    """Make the run folder and open its curves; a dry run gets a temporary folder that goes with it.
-
-    `lengths` of the curves' files, from a checkpoint: the run of a folder already `locked` is resumed, its curves are cut back to
-    that. Raises `UsageError` where the folder holds a run already, can't be written, or is being written by another process.
-    """
-    if not main:
-        yield Run(None, settings, False, say)
-        return
-    if lengths is not None:
-        folder, lock = Path(output_dir), nullcontext()
-        for line in reopen(folder, lengths):
-            say(line)
-    else:
-        folder = Path(tempfile.mkdtemp(prefix="dry_run_")) if dry_run else make_folder(output_dir, name)
-        lock = locked(folder)
-    with lock:
-        run = Run(folder, settings, True, say)
-        try:
-            yield run
-        except RunError:
-            if not dry_run:
-                run.draw_stop()
-            raise
-        finally:
-            run.curves.close()
-            if dry_run:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -206,46 +217,3 @@ def _new_folder(wanted: Path) -> Path:
         except FileExistsError:
             continue
     raise UsageError(f"{wanted}: a thousand runs of this name; give --output_dir")
-
-
-def last_words(report: dict, run: Run, dry_run: bool, complete: bool, lifted: dict) -> str:
-    """What a run ends by saying: accuracy, time, where everything lies, what to type next.
-
-    `lifted`: the settings under which a run that stopped early does not stop again at once.
-    """
-    if not run.main:
-        return ""
-    if dry_run:
-        return "dry run: every part worked, and the run folder is removed again; without --dry_run it trains"
-    minutes, seconds = divmod(round(report["train_seconds"]), 60)
-    chosen = f"step {report['best_step']:,}"
-    if report["validation_accuracy"] is not None:
-        chosen += f", best of {report['evaluations']} on validation with {report['validation_accuracy']:.2f} %"
-    epochs = f"{report['epochs']:g} epoch{'s' * (report['epochs'] != 1)}"
-    speed = f"{report['images_per_second']:,.0f} images/s on {report['device']}"
-    return f"""
-test accuracy  {report["test_accuracy"]:.2f} %, loss {report["test_loss"]:.4f} (weights of {chosen})
-training       {epochs}, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {speed}
-run folder     {run.folder}
-
-next
-{next_steps(run, complete, lifted)}"""
-
-
-def next_steps(run: Run, complete: bool, lifted: dict) -> str:
-    """The commands that continue from here, a line each."""
-    folder, settings, pictures = run.folder, run.settings, run.folder / "plots"
-    lines = []
-    if seen := curves_command(folder):
-        lines += [f"curves       {seen[0]}", f"             then open {seen[1]}; or look at {pictures / 'curves.png'}"]
-    else:
-        lines.append(f"curves       {pictures / 'curves.png'}")
-    lines.append(f"mistakes     {pictures / 'mistakes.png'}")
-    lines.append(f"in detail    {evaluate_command(folder, settings)}")
-    if settings["overfit_batches"]:  # what was to be seen is seen: more of it says nothing
-        lines.append(f"train on all {real_command(folder, settings)}")
-    elif complete:
-        lines.append(f"train more   {more_command(folder, settings)}")
-    else:
-        lines.append(f"go on        {resume_command(folder, settings['dataset'], **lifted)}")
-    return "\n".join(f"  {line}" for line in lines)

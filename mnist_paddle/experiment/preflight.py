@@ -49,16 +49,17 @@ def check_network(config: Config, ranks: int) -> None:
     """Build what the first rank would, on the processor, from the weights that it would begin with."""
     import paddle
 
+    from ..distributed import strategies
     from ..losses import load_loss
-    from . import checkpoint
-    from .checkpoints import find_past
+    from . import checkpoint, resume
     from .state import build, start_from
 
     paddle.set_device("cpu")
-    config, past = find_past(config)
+    if config.resume:
+        resume.read(config)
     load_loss(config.loss, config.loss_args)
-    state = build(config, ranks)
-    if config.init_from is not None and not past:
+    state = build(config, strategies.choose(config.parallel, config.sync, config.batch_size, ranks))
+    if config.init_from is not None and not config.resume:
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
 
 

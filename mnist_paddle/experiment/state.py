@@ -5,8 +5,10 @@ Everything else that a run needs (order of the examples, augmentation, dropout, 
 
 import functools
 import math
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Optional
 
 import numpy as np
 import paddle
@@ -31,7 +33,7 @@ class State:
 
     model: paddle.nn.Layer  # this rank's part of the network; under data parallelism the whole
     optimizer: paddle.optimizer.Optimizer
-    way: Replicas = field(default_factory=Replicas)  # how the ranks share the work
+    strategy: Replicas = field(default_factory=Replicas)  # how the ranks share the work
     parameters: int = 0  # of the whole network
     average: dict = field(default_factory=dict)  # name -> averaged parameter, when an average is kept
     window: Window = field(default_factory=Window)  # the steps since the last point of the curves
@@ -42,6 +44,10 @@ class State:
     stale: int = 0  # evaluations since the best one
     evaluations: int = 0
     figures: dict = field(default_factory=dict)  # loss and accuracy at the last point of the training curves
+    seconds: float = 0.0  # of training, evaluations left out
+    images: int = 0  # trained on
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)  # the identity of the run
+    saved_seconds: float = 0.0  # `seconds` at the last checkpoint; in a checkpoint itself it is the same number
 
     def evaluated(self) -> dict:
         """The arrays that evaluation uses: parameters (averaged, when an average is kept) and buffers."""
@@ -53,31 +59,31 @@ class State:
 
 
 # The plain numbers of State, which a checkpoint holds as they are.
-NUMBERS = {"step": int, "best_accuracy": float, "best_step": int, "stale": int, "evaluations": int}
+NUMBERS = {
+    "step": int,
+    "best_accuracy": float,
+    "best_step": int,
+    "stale": int,
+    "evaluations": int,
+    "seconds": float,
+    "images": int,
+}
 
 
-def build(config: Config, ranks=None) -> State:
-    """The network and its optimiser, initialised from the seed; with `ranks` what the first of so many would have."""
+def build(config: Config, strategy: Optional[Replicas] = None, model: Optional[paddle.nn.Layer] = None) -> State:
+    """The network and its optimizer, initialized from the seed; a `model` given is used in place of the one that is named."""
     paddle.seed(config.seed)
-    way = choose(config.parallel, config.sync, config.batch_size, ranks)
-    whole = call("model", MODELS.pick(config.model), config.model_arguments())
-    model = way.part(whole)
+    strategy = strategy or choose(config.parallel, config.sync, config.batch_size)
+    if model is None:
+        model = call("model", MODELS.pick(config.model), config.model_arguments())
+    parameters = sum(math.prod(parameter.shape) for _, parameter in trainable(model))
+    local = strategy.local_model(model)
     arguments = dict(config.optimizer_args)
     if config.momentum is not None:
         arguments["momentum"] = config.momentum
-    optimizer = functools.partial(
-        make_optimizer,
-        config.optimizer,
-        model.parameters(),
-        config.learning_rate,
-        config.weight_decay,
-        config.clip_norm,
-    )
-    parameters = sum(math.prod(parameter.shape) for _, parameter in trainable(whole))
-    state = State(model, call("optimizer", optimizer, arguments), way, parameters)
-    if config.ema:
-        state.average = copies(model)
-    return state
+    common = (local.parameters(), config.learning_rate, config.weight_decay, config.clip_norm)
+    optimizer = call("optimizer", functools.partial(make_optimizer, config.optimizer, *common), arguments)
+    return State(local, optimizer, strategy, parameters, copies(local) if config.ema else {})
 
 
 def trainable(model) -> list:
@@ -153,7 +159,7 @@ def snapshot(state: State) -> tuple[dict, dict]:
         }
     arrays = {f"{kind}/{name}": array for kind, part in sections.items() for name, array in part.items()}
     numbers = {name: getattr(state, name) for name in NUMBERS}
-    return state.way.collect(arrays), {**numbers, "window": state.window.numbers(), "figures": state.figures}
+    return state.strategy.full_arrays(arrays), {**numbers, "window": state.window.numbers(), "figures": state.figures}
 
 
 def restore(state: State, arrays: dict, progress: dict, where) -> None:
@@ -161,7 +167,7 @@ def restore(state: State, arrays: dict, progress: dict, where) -> None:
 
     `snapshot` of the result gives the same arrays and progress again, bit for bit.
     """
-    numbers, arrays = _numbers(progress, where), state.way.own(arrays)
+    numbers, arrays = _numbers(progress, where), state.strategy.local_arrays(arrays)
     if numbers["step"]:
         make_accumulators(state)
         accumulators = checkpoint.section(arrays, "optimizer")
@@ -173,11 +179,13 @@ def restore(state: State, arrays: dict, progress: dict, where) -> None:
         tensor.set_value(average[name])
     for name, value in numbers.items():
         setattr(state, name, value)
+    state.saved_seconds, state.run = state.seconds, str(progress.get("run") or state.run)
     state.best = {}
     if state.evaluations:
         state.best = best or state.evaluated()
         checkpoint.check_fit(state.model.state_dict(), state.best, where, "model")
     state.window, state.figures = _window(progress, state.step, where), _figures(progress, where)
+    state.window.start = (state.seconds, state.images)
 
 
 def _window(progress: dict, step: int, where) -> Window:
@@ -227,7 +235,7 @@ def make_accumulators(state: State) -> None:
 
 def start_from(state: State, arrays: dict, where) -> None:
     """Begin a new run with the weights that a checkpoint was evaluated with (--init_from)."""
-    checkpoint.restore_model(state.model, checkpoint.weights(state.way.own(arrays)), where)
+    checkpoint.restore_model(state.model, checkpoint.weights(state.strategy.local_arrays(arrays)), where)
     for name, parameter in trainable(state.model):
         if name in state.average:
             state.average[name].set_value(parameter)

@@ -20,6 +20,7 @@ class Window:
         self.first = first  # the steps done before the window began
         self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right and in all
         self.epoch = list(epoch)  # since the last evaluation: sum of the losses, examples right, examples
+        self.start = (0.0, 0)  # seconds of training and images when it began; speed is not saved
         self._added = []
 
     def add(self, outputs, labels, losses) -> None:
@@ -48,6 +49,10 @@ class Window:
     def steps(self) -> int:
         """Steps since the last point of the curves."""
         return len(self.losses) + len(self._added)
+
+    def speed(self, seconds: float, images: int) -> float:
+        """Images a second since the last point, of so many seconds of training and images in all."""
+        return (images - self.start[1]) / max(seconds - self.start[0], 1e-9)
 
     def close(self) -> dict:
         """Mean loss and accuracy in percent since the last point; the next step begins a new one."""

@@ -1,46 +1,27 @@
-"""How training goes right now: the window of the last steps, the clock, the progress bar."""
+"""How training is going right now: time, and a progress bar or lines of a log."""
 
 import sys
 import time
-from contextlib import contextmanager
 
 from tqdm import tqdm
 
 from ..system import console
 
 
-class Clock:
-    """Seconds spent and images seen, leaving out what runs inside `paused()`; those of earlier sessions count on."""
+class Stopwatch:
+    """Seconds since the last call: `lap` returns them, `skip` discards what should not count."""
 
-    def __init__(self, seconds: float = 0.0, images: int = 0):
-        self.images, self.before = images, seconds
-        self.started = self.mark = time.perf_counter()
-        self.marked_images = images
+    def __init__(self):
+        self._mark = time.perf_counter()
 
-    def rate(self) -> float:
-        """Images a second since the last call."""
-        now = time.perf_counter()
-        rate = (self.images - self.marked_images) / max(now - self.mark, 1e-9)
-        self.mark, self.marked_images = now, self.images
-        return rate
+    def lap(self) -> float:
+        """Seconds since the last lap or skip."""
+        before, self._mark = self._mark, time.perf_counter()
+        return self._mark - before
 
-    def session(self) -> float:
-        """Seconds of training since this process began."""
-        return time.perf_counter() - self.started
-
-    def elapsed(self) -> float:
-        """Seconds of training in all."""
-        return self.before + self.session()
-
-    @contextmanager
-    def paused(self):
-        """What happens inside does not count as training."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.started += time.perf_counter() - begin
-            self.mark += time.perf_counter() - begin
+    def skip(self) -> None:
+        """Let the time since the last lap not count."""
+        self._mark = time.perf_counter()
 
 
 class Bar(tqdm):
@@ -55,15 +36,45 @@ class Bar(tqdm):
             self.disable = True
 
 
-def progress_bar(images: int, done: int, enabled: bool):
-    """A bar over all images of the run, with images/s and time left; nothing where stderr is not a terminal."""
-    return Bar(
-        total=images,
-        initial=done,
-        unit=" images",
-        unit_scale=True,
-        disable=not (enabled and console.is_open(sys.stderr) and sys.stderr.isatty()),
-        dynamic_ncols=True,
-        mininterval=0.2,
-        leave=False,
-    )
+class Progress:
+    """How training is going: a bar where stderr is a terminal, elsewhere (a log, a notebook, a rank) a line every few seconds."""
+
+    EVERY = 10.0  # seconds between two lines
+
+    def __init__(self, total: int, done: int, log, enabled: bool = True):
+        """`total` and `done`: images of the whole run and those already trained on; `log` prints a line."""
+        self.log, self.total, self.done, self.text = log, total, done, ""
+        bar = enabled and console.is_open(sys.stderr) and sys.stderr.isatty()
+        self.lines = enabled and not bar
+        self.logged = time.monotonic()
+        self.bar = Bar(
+            total=total,
+            initial=done,
+            unit=" images",
+            unit_scale=True,
+            disable=not bar,
+            dynamic_ncols=True,
+            mininterval=0.2,
+            leave=False,
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left{postfix}",
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.bar.close()
+
+    def describe(self, epoch: str, figures: str) -> None:
+        """Show where training is, such as "epoch 1/4", and its latest figures."""
+        self.text = f"{epoch}  {figures}"
+        self.bar.set_description(epoch, refresh=False)
+        self.bar.set_postfix_str(figures)
+
+    def update(self, images: int) -> None:
+        """So many more images are trained on."""
+        self.done += images
+        self.bar.update(images)
+        if self.lines and self.text and time.monotonic() - self.logged >= self.EVERY:
+            self.logged = time.monotonic()
+            self.log(f"{100 * self.done / self.total:3.0f} %  {self.text}")
