@@ -54,13 +54,14 @@ def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) ->
     with RunFolder(config, say) as folder:
         try:
             found = resuming.find(config, folder)
+            weights = None if found else initial_weights(config)
             setup = make_setup(config, dataset, folder, on_point)
             state = build(config, setup.strategy, model)
             if found:
                 resuming.check(found, setup)
                 resuming.apply(found, setup, state)
             else:
-                start(setup, state)
+                start(setup, state, weights)
             with StopRequest() as stop:
                 train(setup, state, stop)
             return finish(setup, state)
@@ -85,15 +86,22 @@ def resume(path, dataset=None, say=None, *, model=None, on_point=None, **changes
 
     `changes` are settings that do not affect the weights: max_minutes, log_every, ..., and epochs under a constant rate.
     """
+    if isinstance(model, str):  # the setting of that name, and no network
+        model, changes["model"] = None, model
     config = make_config({**checkpoint.settings(path), **changes, "output_dir": str(path), "resume": True})
     return fit(config, dataset, say, model=model, on_point=on_point)
 
 
-def start(setup: Setup, state: State) -> None:
-    """Begin a new run: the weights of --init_from, the run folder, a first checkpoint to resume from."""
+def initial_weights(config: Config) -> Optional[dict]:
+    """The arrays of the checkpoint that --init_from names."""
+    return None if config.init_from is None else checkpoint.load(config.init_from)[0]
+
+
+def start(setup: Setup, state: State, weights: Optional[dict]) -> None:
+    """Begin a new run: from the weights given or those of the seed, in a new folder, with a first checkpoint to resume from."""
     config, folder = setup.config, setup.folder
-    if config.init_from is not None:
-        start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
+    if weights is not None:
+        start_from(state, weights, config.init_from)
     check_ranks_agree(setup, "a new run")
     folder.create(config.output_dir, f"{config.dataset}-{config.model}")
     checkpoints.save(setup, state)

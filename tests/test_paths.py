@@ -1,6 +1,5 @@
 """Paths as users type them, and runs that are looked at from elsewhere."""
 
-import importlib.util
 import shlex
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
 from mnist_paddle import Config, UsageError, fit, load_config, resume
+from mnist_paddle.cli.evaluate import main
 from mnist_paddle.config import PATHS, settings_of
 from mnist_paddle.data.sources import read_local
 from mnist_paddle.experiment.checkpoint import load, to_resume
@@ -102,11 +102,8 @@ def test_a_working_folder_that_was_deleted_is_one_line(tmp_path):
 
 @pytest.fixture
 def evaluate():
-    """scripts/evaluate.py as a function of its flags, in this process."""
-    spec = importlib.util.spec_from_file_location("evaluate_script", SCRIPTS / "evaluate.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script.main
+    """The command `evaluate` as a function of its flags, in this process."""
+    return main
 
 
 def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_has_gone(home, evaluate, capsys, monkeypatch):
