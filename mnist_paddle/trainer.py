@@ -5,7 +5,7 @@ what changes, and what a checkpoint holds) -> [batch -> train_step] x N, evaluat
 """
 
 import math
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Optional
 
@@ -58,7 +58,7 @@ def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) ->
             setup = make_setup(config, dataset, folder, on_point)
             state = build(config, setup.strategy, model)
             if found:
-                resuming.check(found, setup)
+                resuming.check(found, setup, state)
                 resuming.apply(found, setup, state)
             else:
                 start(setup, state, weights)
@@ -255,7 +255,9 @@ def reason_to_stop(setup: Setup, state: State, agreed: Agreed) -> Optional[str]:
 def finish(setup: Setup, state: State) -> dict:
     """Open the test set, once, with the best weights; write report and figures; print the summary."""
     folder = setup.folder
-    with folder.drawing(setup.config.model, setup.config.model_arguments()):
+    # A network given in Python can't be drawn by another process.
+    drawing = nullcontext() if state.own_model else folder.drawing(setup.config.model, setup.config.model_arguments())
+    with drawing:
         checkpoint.restore_model(state.model, state.best, folder.path)
         evaluation = evaluate(state.model, setup.dataset.test, setup.loss_function, state.strategy)
         report = make_report(setup, state, evaluation)

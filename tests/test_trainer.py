@@ -8,7 +8,20 @@ import pytest
 import yaml
 from digits import make_digits
 
-from mnist_paddle import LOSSES, MODELS, OPTIMIZERS, SCHEDULES, Config, RunError, UsageError, evaluate, fit, load_loss, load_model
+from mnist_paddle import (
+    LOSSES,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+    Config,
+    RunError,
+    UsageError,
+    evaluate,
+    fit,
+    load_loss,
+    load_model,
+    resume,
+)
 from mnist_paddle.data.dataset import Split
 from mnist_paddle.experiment import checkpoint
 from mnist_paddle.experiment.folder import RunFolder
@@ -312,3 +325,35 @@ def test_the_training_curve_has_no_point_over_a_few_steps_only(train, tmp_path):
     train("long", log_every=100)
     steps, _, _ = read_metrics(tmp_path / "long" / "metrics.jsonl")["train", "loss"]
     assert steps.tolist() == [24]
+
+
+def test_every_point_of_the_curves_reaches_the_caller(small, tmp_path):
+    points = []
+    fit(Config(**QUICK, output_dir=str(tmp_path / "run")), small, say=lambda text: None, on_point=points.append)
+    written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    told = [(p["step"], p["split"], name, p[name]) for p in points for name in p if name not in ("step", "epoch", "split")]
+    assert told == [(w["step"], w["split"], w["name"], w["value"]) for w in written]
+
+
+def test_a_network_of_the_users_own_trains_resumes_and_is_never_taken_for_another(small, tmp_path):
+    def network():
+        paddle.seed(0)
+        return paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(784, 20), paddle.nn.Tanh(), paddle.nn.Linear(20, 10))
+
+    log, folder = [], tmp_path / "run"
+    settings = {**QUICK, "model_args": {}, "output_dir": str(folder), "max_minutes": 1e-9}
+    report = fit(Config(**settings), small, say=log.append, model=network())
+    assert report["parameters"] == 785 * 20 + 21 * 10
+    assert log[0].startswith("training Sequential (15,910 parameters)")
+    assert "resume(" in log[-1]
+    assert "evaluate.py" not in log[-1]
+    with pytest.raises(UsageError, match="given in Python"):
+        load_model(folder)
+    with pytest.raises(UsageError, match=r"given in Python; give model="):
+        resume(folder, small, say=log.append)
+    resumed = resume(folder, small, say=log.append, model=network(), max_minutes=None)
+    assert resumed["test_accuracy"] > 90
+    straight = fit(
+        Config(**{**settings, "output_dir": str(tmp_path / "b"), "max_minutes": None}), small, log.append, model=network()
+    )
+    assert straight["test_loss"] == resumed["test_loss"]

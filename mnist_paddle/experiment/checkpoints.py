@@ -52,6 +52,7 @@ def facts(setup: Setup, state: State) -> dict:
     """What a checkpoint says of its run besides State."""
     return {
         "run": state.run,
+        **({"own_model": True} if state.own_model else {}),
         "config": setup.folder.settings,
         "data": setup.fingerprint,
         "world_size": communication.world_size(),

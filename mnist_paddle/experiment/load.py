@@ -1,6 +1,7 @@
 """A trained network by the path of its run."""
 
 from ..config import make_config, settings_of
+from ..errors import UsageError
 from ..models import MODELS
 from ..registry import call
 from ..system.isolation import clean_paddle
@@ -13,6 +14,11 @@ def load_model(path):
     Returns the layer in evaluation mode and the run's settings as a dict.
     """
     arrays, progress = checkpoint.load(path)
+    if progress.get("own_model"):
+        raise UsageError(
+            f"{path} holds the weights of a network that was given in Python, fit(..., model=network), which no setting names; "
+            "build it there and resume(path, model=network)"
+        )
     config = make_config(checkpoint.settings_in(progress, path))  # which looks at every value: the file may come from a stranger
     with clean_paddle():
         model = call("model", MODELS.pick(config.model), config.model_arguments())

@@ -15,8 +15,9 @@ def describe(setup: Setup, state: State) -> str:
     config, schedule, data = setup.config, setup.schedule, setup.dataset
     ranks = f" x {communication.world_size()} ranks" if communication.world_size() > 1 else ""
     steps = f"{schedule.total_steps:,} step{'s' * (schedule.total_steps != 1)}"
+    network = type(state.model).__name__ if state.own_model else config.model
     return (
-        f"training {config.model} ({state.parameters:,} parameters) on {setup.device}{ranks}:\n"
+        f"training {network} ({state.parameters:,} parameters) on {setup.device}{ranks}:\n"
         f"  {data.name}, {len(data.train):,} images, {steps} of {config.batch_size}"
     )
 

@@ -80,8 +80,13 @@ def read(config: Config) -> Found:
     return found
 
 
-def check(found: Found, setup: Setup) -> None:
-    """A `UsageError` where data or schedule are not those that the checkpoint was made with."""
+def check(found: Found, setup: Setup, state: State) -> None:
+    """A `UsageError` where network, data or schedule are not those that the checkpoint was made with."""
+    if bool(found.progress.get("own_model")) != state.own_model:
+        given, remedy = (
+            ("one that the settings name", "leave model= out") if state.own_model else ("given in Python", "give model=")
+        )
+        raise UsageError(f"{found.path}: the run's network was {given}; {remedy} in resume(path, ...)")
     check_ranks_agree(setup, f"step {found.step} of run {found.progress['run']}")
     dataset, schedule = setup.dataset, setup.schedule
     if found.progress["data"] != setup.fingerprint:

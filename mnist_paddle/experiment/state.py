@@ -46,6 +46,7 @@ class State:
     figures: dict = field(default_factory=dict)  # loss and accuracy at the last point of the training curves
     seconds: float = 0.0  # of training, evaluations left out
     images: int = 0  # trained on
+    own_model: bool = False  # the network was given in Python; no setting names it
     run: str = field(default_factory=lambda: uuid.uuid4().hex)  # the identity of the run
     saved_seconds: float = 0.0  # `seconds` at the last checkpoint; in a checkpoint itself it is the same number
 
@@ -74,6 +75,7 @@ def build(config: Config, strategy: Optional[Replicas] = None, model: Optional[p
     """The network and its optimizer, initialized from the seed; a `model` given is used in place of the one that is named."""
     paddle.seed(config.seed)
     strategy = strategy or choose(config.parallel, config.sync, config.batch_size)
+    own = model is not None
     if model is None:
         model = call("model", MODELS.pick(config.model), config.model_arguments())
     parameters = sum(math.prod(parameter.shape) for _, parameter in trainable(model))
@@ -83,7 +85,7 @@ def build(config: Config, strategy: Optional[Replicas] = None, model: Optional[p
         arguments["momentum"] = config.momentum
     common = (local.parameters(), config.learning_rate, config.weight_decay, config.clip_norm)
     optimizer = call("optimizer", functools.partial(make_optimizer, config.optimizer, *common), arguments)
-    return State(local, optimizer, strategy, parameters, copies(local) if config.ema else {})
+    return State(local, optimizer, strategy, parameters, copies(local) if config.ema else {}, own_model=own)
 
 
 def trainable(model) -> list:

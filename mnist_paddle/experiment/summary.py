@@ -66,11 +66,13 @@ def next_steps(setup: Setup, state: State) -> str:
     else:
         lines.append(f"curves       {pictures / 'curves.png'}")
     lines.append(f"mistakes     {pictures / 'mistakes.png'}")
+    if state.own_model:  # no command can build it again
+        return "\n".join(f"  {line}" for line in [*lines, f"resume       resume({str(folder)!r}, model=network)"])
     lines.append(f"in detail    {evaluate_command(folder, settings)}")
     if settings["overfit_batches"]:  # what was to be seen is seen: more of it says nothing
         lines.append(f"train on all {real_command(folder, settings)}")
     elif state.step == setup.schedule.total_steps:
         lines.append(f"train more   {more_command(folder, settings)}")
     else:
-        lines.append(f"go on        {resume_command(folder, settings['dataset'], **limits_reached(setup.config, state))}")
+        lines.append(f"resume       {resume_command(folder, settings['dataset'], **limits_reached(setup.config, state))}")
     return "\n".join(f"  {line}" for line in lines)
