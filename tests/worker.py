@@ -25,15 +25,14 @@ def in_float64() -> None:
     """Make networks and images float64."""
     import paddle
 
-    from mnist_paddle import trainer
     from mnist_paddle.data import loader
+    from mnist_paddle.experiment import evaluation
     from mnist_paddle.system import isolation
 
     isolation.DTYPE = "float64"
     paddle.set_default_dtype("float64")
     normalise = loader.normalise
-    trainer.normalise = lambda pixels: normalise(pixels).astype(np.float64)
-    loader.normalise = trainer.normalise
+    loader.normalise = evaluation.normalise = lambda pixels: normalise(pixels).astype(np.float64)
 
 
 def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
@@ -72,12 +71,12 @@ def measure(folder: Path, data: Dataset, name: str, checkpoint: str) -> None:
     set_device("cpu", 1)
     model, _ = load_model(checkpoint)
     images, labels = make_digits(10_000, seed=3)
-    evaluation = evaluate(model, Split(images, labels), load_loss("cross_entropy", {}))
+    result = evaluate(model, Split(images, labels), load_loss("cross_entropy", {}))
     np.savez(
         folder / f"{name}.{communication.rank()}.npz",
-        losses=evaluation.losses,
-        confusion=evaluation.confusion,
-        outputs=evaluation.outputs,
+        losses=result.losses,
+        confusion=result.confusion,
+        outputs=result.outputs,
     )
 
 
