@@ -11,7 +11,7 @@ from ..distributed.launcher import paddle_command, rank_environment, visible_gpu
 from ..system import startup
 from ..system.paths import output_file
 from .rank_worker import BATCH
-from .scaling import Compute, Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
+from .scaling import Compute, CostModel, Network, fit_compute, fit_network
 
 WORKER = Path(__file__).with_name("rank_worker.py")
 PLANNED = [2**power for power in range(11)]  # ranks
@@ -43,6 +43,7 @@ def report(runs: dict, planned: Network, micro_batches: int) -> dict:
     single, most = medians[1], max(medians)
     compute = fit_compute([int(size) for size in single["batches"]], list(single["batches"].values()))
     sizes = medians[most].get("exchange", {})
+    model = CostModel(compute, planned, single["bytes"])
     here = fit_network(most, [int(size) for size in sizes], list(sizes.values())) if sizes else None
     return {
         "batch": BATCH,
@@ -53,7 +54,7 @@ def report(runs: dict, planned: Network, micro_batches: int) -> dict:
         "here": network_figures(here) if here else None,
         "planned": {
             **network_figures(planned),
-            "ranks": {ranks: predicted_row(ranks, compute, planned, single["bytes"]) for ranks in PLANNED},
+            "ranks": {ranks: predicted_row(ranks, model) for ranks in PLANNED},
         },
     }
 
@@ -78,12 +79,12 @@ def measured_row(ranks: int, run: dict, speedups: list) -> dict:
     }
 
 
-def predicted_row(ranks: int, compute: Compute, network: Network, size: float) -> dict:
-    """What is reported of a number of ranks on a network with gradients of `size` bytes."""
+def predicted_row(ranks: int, model: CostModel) -> dict:
+    """What is reported of a number of ranks that was not measured."""
     return {
-        "images_per_second": round(float(throughput(compute, network, size, ranks, BATCH))),
-        "efficiency": round(float(efficiency(compute, network, size, ranks, BATCH)), 4),
-        "smallest_batch": int(smallest_batch(compute, network, size, ranks)),
+        "images_per_second": round(float(model.throughput(ranks, BATCH))),
+        "efficiency": round(float(model.efficiency(ranks, BATCH)), 4),
+        "smallest_batch": int(model.smallest_batch(ranks)),
     }
 
 
@@ -145,14 +146,14 @@ def draw(report: dict, png) -> None:
 
     compute = Compute(report["compute"]["step_ms"] / 1e3, report["compute"]["image_ms"] / 1e3)
     planned, size, ranks = report["planned"], report["gradient_bytes"], np.array(PLANNED)
-    network = network_of(planned)
-    networks = {f"{planned['latency_us']:g} µs, {planned['gbit']:g} Gbit/s": network}
+    model = CostModel(compute, network_of(planned), size)
+    models = {f"{planned['latency_us']:g} µs, {planned['gbit']:g} Gbit/s": model}
     if report["here"]:
-        networks["as between these ranks"] = network_of(report["here"])
-    curves = {"ideal": (ranks, ranks * float(throughput(compute, network, size, 1, BATCH)))}
-    curves |= {name: (ranks, throughput(compute, each, size, ranks, BATCH)) for name, each in networks.items()}
+        models["as between these ranks"] = CostModel(compute, network_of(report["here"]), size)
+    curves = {"ideal": (ranks, ranks * float(model.throughput(1, BATCH)))}
+    curves |= {name: (ranks, each.throughput(ranks, BATCH)) for name, each in models.items()}
     batches = np.unique(np.geomspace(1, 4096, 200).astype(int))
-    efficiencies = {f"{n:,} ranks": (batches, efficiency(compute, network, size, n, batches)) for n in DRAWN}
+    efficiencies = {f"{n:,} ranks": (batches, model.efficiency(n, batches)) for n in DRAWN}
     measured = {int(n): row["images_per_second"] for n, row in report["ranks"].items()}
     draw_scaling(measured, curves, efficiencies, BATCH, png)
 

@@ -55,19 +55,25 @@ def fit_compute(batches, seconds) -> Compute:
     return Compute(max(float(step), 0.0), max(float(image), 1e-12))
 
 
-def efficiency(compute: Compute, network: Network, size: float, ranks, batch):
-    """The fraction of its time that a rank computes: the speed of N ranks over N times that of one, at `batch` per rank."""
-    alone = compute.seconds(batch)
-    return alone / (alone + network.exchange(ranks, size))
+@dataclass(frozen=True)
+class CostModel:
+    """The costs of training on several ranks with gradients of `size` bytes. `batch` is per rank in what follows."""
 
+    compute: Compute
+    network: Network
+    size: float
 
-def throughput(compute: Compute, network: Network, size: float, ranks, batch):
-    """Images per second of all ranks together, at `batch` images per rank."""
-    return np.asarray(ranks) * batch / (compute.seconds(batch) + network.exchange(ranks, size))
+    def efficiency(self, ranks, batch):
+        """The fraction of its time that a rank computes: the speed of N ranks over N times that of one."""
+        alone = self.compute.seconds(batch)
+        return alone / (alone + self.network.exchange(ranks, self.size))
 
+    def throughput(self, ranks, batch):
+        """Images per second of all ranks together."""
+        return np.asarray(ranks) * batch / (self.compute.seconds(batch) + self.network.exchange(ranks, self.size))
 
-def smallest_batch(compute: Compute, network: Network, size: float, ranks, target: float = 0.8) -> np.ndarray:
-    """The fewest images per rank with an efficiency of at least `target`: int64."""
-    needed = network.exchange(ranks, size) * target / (1 - target)  # seconds of computing
-    images = np.round((needed - compute.step) / compute.image, 6)  # rounding errors must not push a whole number up
-    return np.maximum(np.ceil(images), 1).astype(np.int64)
+    def smallest_batch(self, ranks, target: float = 0.8) -> np.ndarray:
+        """The fewest images per rank with an efficiency of at least `target`: int64."""
+        needed = self.network.exchange(ranks, self.size) * target / (1 - target)  # seconds of computing
+        images = np.round((needed - self.compute.step) / self.compute.image, 6)  # rounding errors must not push it up
+        return np.maximum(np.ceil(images), 1).astype(np.int64)
