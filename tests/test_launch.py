@@ -60,7 +60,7 @@ def ranks_of(process, count: int, folder: Path, step: int = 20) -> dict:
         if last.exists() and checkpoint.load(last)[1]["step"] >= step:
             found = {}
             for child in psutil.Process(process.pid).children(recursive=True):
-                if "train.py" in " ".join(child.cmdline()) and "paddle.distributed.launch" not in child.cmdline():
+                if "rank.py" in " ".join(child.cmdline()) and "paddle.distributed.launch" not in child.cmdline():
                     found[int(child.environ()["PADDLE_TRAINER_ID"])] = child
             assert len(found) == count
             return found
