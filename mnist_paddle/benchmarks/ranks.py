@@ -107,7 +107,7 @@ def show(report: dict) -> str:
         step = row["step_ms"]
         times = [step["compute"], step["communication"], step["input"], row["exchange_alone_ms"]]
         columns = "".join(f"{value:{width}.2f} ms" for value, width in zip(times, (7, 13, 5, 16)))
-        lines.append(f"{ranks:5}{row['images_per_second']:11,}{row['times_one']:8.2f}{columns}")
+        lines.append(f"{ranks:5}{row['images_per_second']:11,}{row['times_one']:10.2f}{columns}")
         if ranks > 1:
             lines.append(f"{'':16}({min(row['rounds']):.2f} to {max(row['rounds']):.2f} in {len(row['rounds'])} rounds)")
     return "\n".join([*lines, *show_fit(report), *show_prediction(report)])
@@ -134,7 +134,7 @@ def show_prediction(report: dict) -> list:
     ]
     for ranks, row in planned["ranks"].items():
         batch = row["smallest_batch"]
-        lines.append(f"{ranks:5}{row['images_per_second']:13,}{100 * row['efficiency']:24.1f} %{batch:42,}{batch * ranks:18,}")
+        lines.append(f"{ranks:5}{row['images_per_second']:13,}{100 * row['efficiency']:26.1f} %{batch:46,}{batch * ranks:18,}")
     return lines
 
 
