@@ -15,7 +15,6 @@ import paddle
 from .config import Config, make_config
 from .diagnostics.finite import NotFinite, check_loss
 from .distributed import communication
-from .distributed.watchdog import contact
 from .experiment import checkpoint, checkpoints
 from .experiment import resume as resuming
 from .experiment.commands import quote
@@ -48,7 +47,7 @@ def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) ->
     check_settings(config)
     default_signals()
     if communication.world_size() > 1:
-        contact.guard(config.stall_seconds)
+        communication.watchdog().start(config.stall_seconds)
     communication.start(config.device)  # distributed, 1 of 3: the ranks meet
     config, state = name_data(config, dataset), None
     with RunFolder(config, say) as folder:
@@ -111,7 +110,8 @@ def start(setup: Setup, state: State, weights: Optional[dict]) -> None:
 def train(setup: Setup, state: State, stop: StopRequest) -> None:
     """The loop: batches in, updates, and evaluations and checkpoints where they are due."""
     if setup.folder.path and not setup.config.dry_run:
-        contact.advice = f"; the checkpoints are whole, go on with --resume --output_dir {quote(setup.folder.path)}"
+        folder = quote(setup.folder.path)
+        communication.watchdog().set_advice(f"the checkpoints are intact; resume with --resume --output_dir {folder}")
     setup.log(describe(setup, state))
     if state.step == 0:
         setup.folder.curves.images(0, "train/first_batch", *setup.loader().samples(24))
@@ -146,7 +146,7 @@ def take_step(setup: Setup, state: State, model, batch) -> None:
     config, rate = setup.config, setup.schedule.rate(state.step)
     # Dropout's numbers follow from (seed, step, shard) alone, so that no generator has to be saved.
     paddle.seed((config.seed * 1_000_003 + state.step) * 1_009 + state.strategy.shard_index)
-    with contact.waiting(f"step {state.step + 1}"):
+    with communication.watchdog().waiting(f"step {state.step + 1}"):
         outputs, losses = train_step(state, model, setup.loss_function, batch, rate, config.accumulate_steps)
     if state.average:
         update_average(state, config.ema, config.ema_ramp)

@@ -102,7 +102,7 @@ def test_without_paddle_one_line_names_both_commands():
 
 def test_only_distributed_asks_for_the_rank():
     for path in PACKAGE.rglob("*.py"):
-        if path.stem not in ("communication", "graph", "processes"):  # which asks for the ranks of other processes
+        if path.stem not in ("launch_env", "graph", "processes"):  # the last asks for the ranks of other processes
             assert "PADDLE_TRAINER" not in path.read_text(encoding="utf-8"), path
 
 

@@ -1,4 +1,4 @@
-"""What a rank does in test_ranks.py: train and evaluate what a JSON file lists, under paddle.distributed.launch or alone."""
+"""One rank of test_ranks.py: trains and evaluates what a JSON file lists, under paddle.distributed.launch or alone."""
 
 import contextlib
 import json
@@ -15,29 +15,28 @@ from mnist_paddle.experiment.folder import RunFolder
 
 
 def small() -> Dataset:
-    """602 images to train: in batches of 60 the last one has 2, too few for 3 ranks."""
+    """602 training images: in batches of 60 the last one has 2, too few for 3 ranks."""
     images, labels = make_digits(903)
     parts = np.split(np.arange(903), [602, 703])
     return Dataset("custom", *(Split(images[part], labels[part]) for part in parts), source="synthetic")
 
 
 def in_float64() -> None:
-    """Let networks be made, and images come, in float64."""
+    """Make networks and images float64."""
     import paddle
 
-    from mnist_paddle import trainer
     from mnist_paddle.data import loader
+    from mnist_paddle.experiment import evaluation
     from mnist_paddle.system import isolation
 
     isolation.DTYPE = "float64"
     paddle.set_default_dtype("float64")
     normalise = loader.normalise
-    trainer.normalise = lambda pixels: normalise(pixels).astype(np.float64)
-    loader.normalise = trainer.normalise
+    loader.normalise = evaluation.normalise = lambda pixels: normalise(pixels).astype(np.float64)
 
 
 def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
-    """One run; each rank leaves its own buffers and how often it left out the exchange of gradients."""
+    """One run; each rank writes its own buffers and how often it skipped the exchange of gradients."""
     import paddle
 
     from mnist_paddle import trainer
@@ -48,7 +47,7 @@ def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
         skipped.append(1)
         return no_sync(model)
 
-    by_rank = settings.pop("by_rank", None)  # what only one rank is told
+    by_rank = settings.pop("by_rank", None)  # settings of one rank only
     settings = {"batch_size": 60, "epochs": 2, "threads": 1, "output_dir": str(folder / name), **settings}
     if by_rank and communication.rank() == by_rank[0]:
         settings |= by_rank[1]
@@ -64,7 +63,7 @@ def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
         paddle.DataParallel.no_sync, trainer.build = no_sync, build
 
 
-def look(folder: Path, data: Dataset, name: str, checkpoint: str) -> None:
+def measure(folder: Path, data: Dataset, name: str, checkpoint: str) -> None:
     """Evaluate a checkpoint on the test images."""
     from mnist_paddle.system.device import set_device
 
@@ -72,15 +71,20 @@ def look(folder: Path, data: Dataset, name: str, checkpoint: str) -> None:
     set_device("cpu", 1)
     model, _ = load_model(checkpoint)
     images, labels = make_digits(10_000, seed=3)
-    found = evaluate(model, Split(images, labels), load_loss("cross_entropy", {}))
-    np.savez(folder / f"{name}.{communication.rank()}.npz", losses=found.losses, confusion=found.confusion, outputs=found.outputs)
+    result = evaluate(model, Split(images, labels), load_loss("cross_entropy", {}))
+    np.savez(
+        folder / f"{name}.{communication.rank()}.npz",
+        losses=result.losses,
+        confusion=result.confusion,
+        outputs=result.outputs,
+    )
 
 
 def main(argv) -> int:
-    """argv: the JSON file and the folder for what comes of it."""
+    """argv: the JSON file and the folder for the results."""
     work, folder = json.loads(Path(argv[0]).read_text()), Path(argv[1])
     folder.mkdir(exist_ok=True)
-    # The pictures of many runs take longer than the runs.
+    # Drawing the figures takes longer than these runs.
     RunFolder.drawing = lambda *arguments: contextlib.nullcontext()
     RunFolder.pictures = lambda *arguments: None
     if work.get("float64"):
@@ -88,7 +92,7 @@ def main(argv) -> int:
     for name, settings in work.get("train", {}).items():
         train(folder, small(), name, settings)
     for name, checkpoint in work.get("evaluate", {}).items():
-        look(folder, small(), name, checkpoint)
+        measure(folder, small(), name, checkpoint)
     return 0
 
 

@@ -1,12 +1,12 @@
-"""How fast N ranks are: what a step costs, what the exchange of gradients costs, and what follows for more ranks than there are.
+"""A model of the speed of N ranks: the cost of a step, the cost of exchanging gradients, and the prediction for more ranks.
 
-The exchange is a ring all-reduce (Patarasuk and Yuan 2009). N ranks pass N-ths of the gradients around twice, 2 (N - 1) messages
+The exchange is a ring all-reduce (Patarasuk and Yuan 2009). N ranks pass N-ths of the gradients around twice: 2 (N - 1) messages
 one after the other, each of S / N bytes:
 
     seconds(N, S) = 2 (N - 1) (latency + S / N / bandwidth)
 
-A step of N ranks then lasts the computing of one rank's share, as long as on a single rank, and the exchange. That no part of
-the exchange hides behind the backward pass is the cautious assumption.
+A step of N ranks then takes as long as the same batch per rank on a single rank, plus the exchange. To be cautious, no part of
+the exchange is assumed to overlap with the backward pass.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Network:
-    """What connects the ranks: seconds a message takes to set off, bytes a second that it then runs at."""
+    """What connects the ranks: the latency of a message in seconds, and the bandwidth in bytes per second."""
 
     latency: float
     bandwidth: float
@@ -29,13 +29,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Compute:
-    """What a step costs on one rank: seconds whatever its batch, and seconds for every image in it."""
+    """What a step costs on one rank: seconds whatever its batch, and seconds per image."""
 
     step: float
     image: float
 
     def seconds(self, batch):
-        """Seconds of a step over `batch` images, its input included."""
+        """Seconds of a step over `batch` images, input included."""
         return self.step + self.image * np.asarray(batch, float)
 
 
@@ -48,26 +48,32 @@ def fit_network(ranks: int, sizes, seconds) -> Network:
 
 
 def fit_compute(batches, seconds) -> Compute:
-    """Seconds a step and seconds an image from steps of several batch sizes, by least squares of relative errors."""
+    """Seconds per step and per image from steps of several batch sizes, by least squares of relative errors."""
     batches, seconds = np.asarray(batches, float), np.asarray(seconds, float)
     columns = np.stack([np.ones_like(batches), batches], axis=1)
     (step, image), *_ = np.linalg.lstsq(columns / seconds[:, None], np.ones_like(seconds), rcond=None)
     return Compute(max(float(step), 0.0), max(float(image), 1e-12))
 
 
-def efficiency(compute: Compute, network: Network, size: float, ranks, batch):
-    """The share of its time that a rank computes: images a second of N ranks over N times those of one, at `batch` a rank."""
-    alone = compute.seconds(batch)
-    return alone / (alone + network.exchange(ranks, size))
+@dataclass(frozen=True)
+class CostModel:
+    """The costs of training on several ranks with gradients of `size` bytes. `batch` is per rank in what follows."""
 
+    compute: Compute
+    network: Network
+    size: float
 
-def throughput(compute: Compute, network: Network, size: float, ranks, batch):
-    """Images a second of `ranks` together, at `batch` a rank."""
-    return np.asarray(ranks) * batch / (compute.seconds(batch) + network.exchange(ranks, size))
+    def efficiency(self, ranks, batch):
+        """The fraction of its time that a rank computes: the speed of N ranks over N times that of one."""
+        alone = self.compute.seconds(batch)
+        return alone / (alone + self.network.exchange(ranks, self.size))
 
+    def throughput(self, ranks, batch):
+        """Images per second of all ranks together."""
+        return np.asarray(ranks) * batch / (self.compute.seconds(batch) + self.network.exchange(ranks, self.size))
 
-def smallest_batch(compute: Compute, network: Network, size: float, ranks, wanted: float = 0.8) -> np.ndarray:
-    """The images a rank under which the efficiency falls below `wanted`: int64, 1 where it never does."""
-    needed = network.exchange(ranks, size) * wanted / (1 - wanted)  # seconds of computing
-    images = np.round((needed - compute.step) / compute.image, 6)  # a whole number is to stay one, whatever the last digit
-    return np.maximum(np.ceil(images), 1).astype(np.int64)
+    def smallest_batch(self, ranks, target: float = 0.8) -> np.ndarray:
+        """The fewest images per rank with an efficiency of at least `target`: int64."""
+        needed = self.network.exchange(ranks, self.size) * target / (1 - target)  # seconds of computing
+        images = np.round((needed - self.compute.step) / self.compute.image, 6)  # rounding errors must not push it up
+        return np.maximum(np.ceil(images), 1).astype(np.int64)

@@ -1,6 +1,6 @@
-"""Rivals in speed, each measured in a process of its own, in turns.
+"""Implementations compared by speed, each measured in a process of its own, in turns.
 
-This file is also what such a process runs, by its path: the plain rivals must not import mnist_paddle, which would speed them up.
+Such a process runs this file by its path: plain Paddle must not import mnist_paddle, which would speed it up.
 """
 
 import gzip
@@ -17,7 +17,7 @@ BATCH = 64
 
 
 def train_plain(steps: int) -> float:
-    """The course CNN as Paddle's documentation writes it, with its batches ready in memory: images/s."""
+    """The course CNN as in Paddle's documentation, its batches ready in memory: images/s."""
     import numpy as np
     import paddle
     from paddle import nn
@@ -43,7 +43,7 @@ def train_plain(steps: int) -> float:
 
 
 def train_ours(steps: int) -> float:
-    """The same network and optimiser through this toolkit, its loader included: images/s."""
+    """The same network and optimizer through this toolkit, its loader included: images/s."""
     from mnist_paddle import LOSSES, Config, Loader
     from mnist_paddle.data.dataset import Split
     from mnist_paddle.experiment.state import build
@@ -52,13 +52,13 @@ def train_ours(steps: int) -> float:
 
     set_device("cpu", threads=0)
     state = build(Config(model="cnn", optimizer="adam", learning_rate=1e-3))
-    batches = Loader(Split(*digits(10_000)), BATCH).batches()
+    batches = Loader(Split(*random_digits(10_000)), BATCH).batches()
     rate = speed(lambda: train_step(state, state.model, LOSSES["cross_entropy"], next(batches), 1e-3), steps)
     batches.close()
     return rate
 
 
-def digits(count: int) -> tuple:
+def random_digits(count: int) -> tuple:
     """Random images and labels; speed does not depend on what they show."""
     import numpy as np
 
@@ -68,7 +68,7 @@ def digits(count: int) -> tuple:
 
 
 def speed(step, steps: int) -> float:
-    """Images a second of a function that handles one batch, after a tenth of the steps as warm-up."""
+    """Images per second of a function that processes one batch, after a warm-up of a tenth of the steps."""
     for _ in range(steps // 10 + 1):
         step()
     start = time.perf_counter()
@@ -78,9 +78,9 @@ def speed(step, steps: int) -> float:
 
 
 def loader_paddle(fast: bool):
-    """paddle.vision.datasets.MNIST through paddle.io.DataLoader, normalised, shuffled: images/s.
+    """paddle.vision.datasets.MNIST through paddle.io.DataLoader, normalized, shuffled: images/s.
 
-    As the documentation has it, with ToTensor and Normalize; or in its fastest form, without PIL and with NumPy arithmetic.
+    As documented, with ToTensor and Normalize; or, `fast`, without PIL and with NumPy arithmetic.
     """
 
     def measure(steps: int) -> float:
@@ -96,7 +96,7 @@ def loader_paddle(fast: bool):
         transform = arithmetic if fast else Compose([ToTensor(), Normalize([0.1307], [0.3081])])
         with tempfile.TemporaryDirectory() as folder:
             paths = [str(Path(folder, name)) for name in ("images.gz", "labels.gz")]
-            for path, array in zip(paths, digits(20_000)):
+            for path, array in zip(paths, random_digits(20_000)):
                 Path(path).write_bytes(gzip.compress(idx_bytes(np.asarray(array)), 1))
             backend = "cv2" if fast else "pil"
             data = paddle.vision.datasets.MNIST(*paths, transform=transform, download=False, backend=backend)
@@ -107,13 +107,13 @@ def loader_paddle(fast: bool):
 
 
 def loader_of(reader: str):
-    """This toolkit's reader of that name, up to Paddle tensors: images/s."""
+    """This toolkit's reader of this name, up to Paddle tensors: images/s."""
 
     def measure(steps: int) -> float:
         from mnist_paddle import Loader
         from mnist_paddle.data.dataset import Split
 
-        batches = Loader(Split(*digits(50_000)), BATCH, reader=reader).batches()
+        batches = Loader(Split(*random_digits(50_000)), BATCH, reader=reader).batches()
         rate = speed(lambda: next(batches), steps)
         batches.close()
         return rate
@@ -122,17 +122,17 @@ def loader_of(reader: str):
 
 
 def loader_numpy(steps: int) -> float:
-    """This toolkit's batches as NumPy arrays, float32, normalised, shuffled: images/s."""
+    """This toolkit's batches as NumPy arrays, float32, normalized, shuffled: images/s."""
     from mnist_paddle.data.dataset import Split
     from mnist_paddle.data.loader import Plan, make_batch
 
-    split, plan = Split(*digits(50_000)), Plan(50_000, BATCH)
+    split, plan = Split(*random_digits(50_000)), Plan(50_000, BATCH)
     counter = iter(range(10**9))
     return speed(lambda: make_batch(split, plan, next(counter)), steps)
 
 
 def saving(every: int):
-    """An epoch of the default recipe, saved every so many steps (0: the default): seconds of training, of saving; saves."""
+    """An epoch of the default recipe, saved every `every` steps (0: the default): seconds of training and of saving, saves."""
 
     def measure(steps: int) -> dict:
         from mnist_paddle import Config, fit
@@ -154,9 +154,9 @@ def saving(every: int):
     return measure
 
 
-SAVING = {"at every validation (default)": saving(0), "every 100 steps": saving(100), "every step": saving(1)}
+SAVING = {"at every evaluation (default)": saving(0), "every 100 steps": saving(100), "every step": saving(1)}
 
-RIVALS = {
+IMPLEMENTATIONS = {
     "train": {"plain Paddle": train_plain, "mnist_paddle": train_ours},
     "loader": {
         "paddle.io.DataLoader, as documented": loader_paddle(fast=False),
@@ -171,17 +171,17 @@ STEPS = {"train": 150, "loader": 5000}
 
 
 def measure(kind: str, name: str):
-    """One rival in a process of its own; for the loader on one core."""
+    """One implementation in a process of its own; loaders run on one core."""
     command = [sys.executable, "-W", "ignore", __file__, "one", kind, name]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"error: benchmark {kind}, {name} failed:\n{done.stderr}")
+        sys.exit(f"error: the benchmark of {name} ({kind}) failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare(kind: str, repeats: int) -> dict:
-    """All rivals in turns: median images/s of each, and the ratio to the first, which is Paddle's own."""
-    found = {name: [] for name in RIVALS[kind]}
+    """All implementations in turns: median images/s of each, and the ratio to the first, which is Paddle's own."""
+    found = {name: [] for name in IMPLEMENTATIONS[kind]}
     for _ in range(repeats):
         for name, rates in found.items():
             rates.append(measure(kind, name))
@@ -211,10 +211,10 @@ def saving_shares(repeats: int) -> dict:
 
 
 def run_one(kind: str, name: str) -> None:
-    """Be one rival and print what it measures. The plain ones do not import mnist_paddle, which would speed them up."""
+    """Measure one implementation in this process and print the result."""
     if kind == "loader" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    print(json.dumps({**RIVALS, "save": SAVING}[kind][name](STEPS.get(kind))))
+    print(json.dumps({**IMPLEMENTATIONS, "save": SAVING}[kind][name](STEPS.get(kind))))
 
 
 if __name__ == "__main__":

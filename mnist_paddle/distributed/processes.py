@@ -1,4 +1,4 @@
-"""What the system tells of processes: which of them are ranks, whether they live, what ended them."""
+"""What the operating system knows about processes: which are ranks, whether they run, what ended them."""
 
 import ctypes
 import signal
@@ -12,7 +12,7 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def end_with_parent() -> None:
-    """In the child, before it begins: ask for SIGTERM when the parent dies. Paddle's launcher passes it on to the ranks."""
+    """In the child, before it starts: ask for SIGTERM when the parent dies. Paddle's launcher passes it on to the ranks."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -23,20 +23,20 @@ def rank_of(process) -> Optional[int]:
         environment = process.environ()
     except (psutil.Error, OSError):
         return None
-    ids = environment.get("PADDLE_TRAINER_ID", ""), environment.get("PADDLE_LOG_DIR")
-    return int(ids[0]) if ids[0].isdigit() and ids[1] and _is_first_generation(process) else None
+    number, log_folder = environment.get("PADDLE_TRAINER_ID", ""), environment.get("PADDLE_LOG_DIR")
+    return int(number) if number.isdigit() and log_folder and _is_child_of_launcher(process) else None
 
 
-def _is_first_generation(process) -> bool:
-    """A rank is a child of the launcher; the helpers that a rank starts have its environment too."""
+def _is_child_of_launcher(process) -> bool:
+    """A rank is a child of the launcher. Helpers that a rank starts inherit its environment, but are children of the rank."""
     try:
         return "PADDLE_LOG_DIR" not in process.parent().environ()
     except (psutil.Error, OSError, AttributeError):
         return False
 
 
-def lives(process) -> bool:
-    """Whether it still runs; one that has ended and was not asked for yet does not."""
+def is_alive(process) -> bool:
+    """Whether it still runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -44,7 +44,7 @@ def lives(process) -> bool:
 
 
 def signal_of(pid: int) -> Optional[int]:
-    """The signal that ended a process whose parent has not asked yet, where the system (Linux) tells."""
+    """The signal that ended a zombie, where the system (Linux) tells."""
     try:
         code = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[-1])
     except (OSError, ValueError, IndexError):
@@ -53,7 +53,7 @@ def signal_of(pid: int) -> Optional[int]:
 
 
 def send(process, number: int) -> None:
-    """A signal to a process that may be gone."""
+    """Send a signal to a process that may be gone."""
     try:
         process.send_signal(number)
     except (psutil.NoSuchProcess, ProcessLookupError):

@@ -1,20 +1,24 @@
-"""The ways in which ranks can share the work, by the names that --parallel and --sync give them."""
+"""The strategies for distributed training, by the names that --parallel and --sync give them."""
 
-from .data_parallel import Replicas
-from .parameter_server import Server
-from .pipeline import Halves
-from .tensor_parallel import Columns
+from .data_parallel import DataParallel
+from .parameter_server import ParameterServer
+from .pipeline import Pipeline
+from .strategy import Strategy
+from .tensor_parallel import TensorParallel
 
-WAYS = {
-    ("data", "allreduce"): Replicas,
-    ("data", "server"): Server,
-    ("model", "allreduce"): Halves,
-    ("columns", "allreduce"): Columns,
+STRATEGIES = {
+    ("data", "allreduce"): DataParallel,
+    ("data", "server"): ParameterServer,
+    ("model", "allreduce"): Pipeline,
+    ("columns", "allreduce"): TensorParallel,
 }
 
 
-def choose(parallel: str, sync: str, batch_size: int, ranks=None) -> Replicas:
-    """The way for these ranks, or to plan for so many `ranks`; a `UsageError` where they are too few or don't share the batch."""
-    way = WAYS[parallel, sync](ranks)
-    way.check(batch_size)
-    return way
+def choose(parallel: str, sync: str, batch_size: int, ranks=None) -> Strategy:
+    """The strategy for the ranks that are running, or a plan for `ranks` of them.
+
+    Raises `UsageError` where the number of ranks does not suit the strategy or does not divide the batch.
+    """
+    strategy = STRATEGIES[parallel, sync](ranks)
+    strategy.check(batch_size)
+    return strategy

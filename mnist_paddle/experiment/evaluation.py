@@ -8,8 +8,7 @@ import paddle
 from ..data.loader import normalise
 from ..diagnostics.finite import NotFinite, watched
 from ..distributed import communication
-from ..distributed.data_parallel import Replicas
-from ..distributed.watchdog import contact
+from ..distributed.data_parallel import DataParallel
 from ..metrics import Evaluation
 from ..system.isolation import clean_paddle
 
@@ -29,14 +28,14 @@ def evaluate(model, split, loss_function, strategy=None) -> Evaluation:
     `strategy` is that of a State whose model is `model`; without it every rank has the whole network. Raises `NotFinite`, with
     the layer, where the network's numbers are infinite or NaN, even where the outputs hide it.
     """
-    strategy = strategy or Replicas()
+    strategy = strategy or DataParallel()
     model.eval()
     # Ranks take whole batches, the same ones for any number of ranks: other batches would round the sums differently.
     batches = [slice(start, start + BATCH) for start in range(0, len(split), BATCH)]
     tables, broken = {}, []
     for number, batch in enumerate(batches[shard(len(batches), strategy.shard_index, strategy.shard_count)]):
         # The layers are watched over the first batch; of the others the losses tell.
-        with contact.waiting("an evaluation"), nullcontext() if number else watched(model, broken):
+        with communication.watchdog().waiting("an evaluation"), nullcontext() if number else watched(model, broken):
             outputs = model(paddle.to_tensor(normalise(split.images[batch])[:, None]))
             losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
             if strategy.reports_metrics:

@@ -9,7 +9,7 @@ from ..config import Config, settings_of
 from ..data.dataset import Dataset, load_dataset, require_images
 from ..data.loader import Loader
 from ..distributed import communication, strategies
-from ..distributed.data_parallel import Replicas
+from ..distributed.strategy import Strategy
 from ..errors import UsageError
 from ..losses import load_loss
 from ..schedules import Schedule, make_schedule
@@ -30,7 +30,7 @@ class Setup:
     dataset: Dataset
     schedule: Schedule
     loss_function: Callable  # outputs, labels -> one loss per example
-    strategy: Replicas  # how the ranks share the work
+    strategy: Strategy  # how the ranks divide the work
     folder: RunFolder
     device: str
     on_point: Optional[Callable[[dict], None]] = None  # called with every point of the curves

@@ -16,9 +16,9 @@ import paddle
 from ..config import Config, is_sane
 from ..diagnostics.finite import NotFinite, first_broken
 from ..distributed import communication
-from ..distributed.data_parallel import Replicas
+from ..distributed.data_parallel import DataParallel
 from ..distributed.strategies import choose
-from ..distributed.watchdog import contact
+from ..distributed.strategy import Strategy
 from ..errors import UsageError
 from ..models import MODELS
 from ..optimizers import make_optimizer
@@ -33,7 +33,7 @@ class State:
 
     model: paddle.nn.Layer  # this rank's part of the network; under data parallelism the whole
     optimizer: paddle.optimizer.Optimizer
-    strategy: Replicas = field(default_factory=Replicas)  # how the ranks share the work
+    strategy: Strategy = field(default_factory=DataParallel)  # how the ranks divide the work
     parameters: int = 0  # of the whole network
     average: dict = field(default_factory=dict)  # name -> averaged parameter, when an average is kept
     window: Window = field(default_factory=Window)  # the steps since the last point of the curves
@@ -71,7 +71,7 @@ NUMBERS = {
 }
 
 
-def build(config: Config, strategy: Optional[Replicas] = None, model: Optional[paddle.nn.Layer] = None) -> State:
+def build(config: Config, strategy: Optional[Strategy] = None, model: Optional[paddle.nn.Layer] = None) -> State:
     """The network and its optimizer, initialized from the seed; a `model` given is used in place of the one that is named."""
     paddle.seed(config.seed)
     strategy = strategy or choose(config.parallel, config.sync, config.batch_size)
@@ -151,7 +151,7 @@ def set_weights(model, tensors: dict) -> None:
 
 def snapshot(state: State) -> tuple[dict, dict]:
     """The arrays and the progress of a checkpoint, of the whole network. All ranks take part."""
-    with contact.waiting("a checkpoint"):
+    with communication.watchdog().waiting("a checkpoint"):
         sections = {
             "model": checkpoint.model_arrays(state.model),
             "optimizer": checkpoint.optimizer_arrays(state.model, state.optimizer),

@@ -4,7 +4,6 @@ import numpy as np
 
 from ..diagnostics.finite import NotFinite
 from ..distributed import communication
-from ..distributed.watchdog import contact
 from ..metrics import predict
 
 
@@ -31,7 +30,7 @@ class Window:
         """Turn what was added into numbers over all ranks. Raises `NotFinite` where a loss is not finite."""
         if not self._added:
             return
-        with contact.waiting("a point on the curves"):
+        with communication.watchdog().waiting("the sum of the training metrics"):
             added = [(outputs.numpy(), labels.numpy(), losses.numpy()) for outputs, labels, losses in self._added]
         sums = communication.total(np.array([losses.astype(np.float64).sum() for _, _, losses in added]))
         if not np.isfinite(sums).all():
