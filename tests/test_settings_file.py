@@ -143,7 +143,7 @@ WRONG = {
     "boolean for a number": ("epochs: true\n", "FILE, line 1: epochs must be an integer"),
     "number for a boolean": ("dry_run: 1\n", "FILE, line 1: dry_run must be true or false"),
     "list for a number": ("epochs: [3]\n", "FILE, line 1: epochs must be an integer; it is a list"),
-    "mapping for a text": ("output_dir: {a: 1}\n", "FILE, line 1: output_dir must be a text; it is a mapping"),
+    "mapping for a text": ("output_dir: {a: 1}\n", "FILE, line 1: output_dir must be a string; it is a mapping"),
     "nothing for a number": ("model: fc\nepochs:\n", "FILE, line 2: epochs must be an integer; it is empty"),
     "list for arguments": ("model_args: [a]\n", "FILE, line 1: model_args", "it is a list"),
     "number for arguments": ("model_args: 5\n", "FILE, line 1: model_args", "pairs"),

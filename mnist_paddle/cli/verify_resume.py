@@ -20,6 +20,7 @@ from mnist_paddle import RunError, UsageError, load_config
 
 from ..distributed import communication
 from ..distributed.launcher import paddle_command
+from ..settings import plugins
 from ..system import startup
 from ..system.paths import expand, output_file
 from . import entry
@@ -90,7 +91,7 @@ class Trainer:
         run = self.folder / name
         resume = (run / "last.safetensors").exists()
         # A resumed run keeps its settings, a limit of time among them: here each stop brings its own.
-        flags = ["--resume", "--max_minutes", "null"] if resume else self.flags
+        flags = ["--resume", "--max_minutes", "null", *plugins.flags()] if resume else self.flags
         flags = [*flags, "--output_dir", str(run), *extra]
         command = [sys.executable, str(RANK), *flags]
         if self.nproc > 1:
