@@ -19,7 +19,7 @@ usage: mnist-paddle train [--config FILE] [--FLAG VALUE ...]
 Train a handwritten-digit recognizer. Without flags: the course's CNN to 99 %
 on MNIST in about a minute. Defaults are in [brackets]."""
 QUESTIONS = {
-    "--config FILE": "settings from a YAML file, or a recipe by its name: cnn",
+    "--config FILE": "YAML file of settings, or the name of a recipe: cnn",
     "--help, -h": "print this; --help model fc: all about one network",
     "--list": "print all models, losses, ...; --list model: these",
     "--version": "print the version",
