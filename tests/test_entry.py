@@ -1,4 +1,4 @@
-"""`mnist-paddle COMMAND`, `python -m mnist_paddle COMMAND` and scripts/COMMAND.py are the same, in a checkout and from a wheel."""
+"""`mnist-paddle COMMAND`, `python -m mnist_paddle COMMAND` and scripts/COMMAND.py are the same; so is a wheel."""
 
 import ast
 import os

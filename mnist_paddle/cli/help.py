@@ -26,8 +26,8 @@ QUESTIONS = {
     "--print_config": "print all settings as YAML, which --config reads",
 }
 END = """\
-A flag given twice counts as given last; --plugins adds up. --config may be given
-several times: later files override earlier ones, and flags override files."""
+A flag given twice counts as given last; --plugins adds up. --config may be
+given several times: later files override earlier ones, flags override files."""
 
 
 def help_text() -> str:
