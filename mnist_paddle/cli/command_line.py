@@ -1,7 +1,6 @@
 """The command line of a training: the defaults, then settings files, then flags."""
 
 import dataclasses
-import itertools
 import os
 import re
 import sys
@@ -20,8 +19,7 @@ from ..settings.components import parse_arguments, rejoined
 from ..settings.values import from_text
 from ..system import startup
 from ..system.paths import expand
-from ..version import __version__
-from .help import help_text, listing
+from .help import answer
 
 PACKAGE = Path(__file__).parents[1]
 DASHES = "–—−‒"  # what a word processor makes of -- (and a user pastes)
@@ -58,11 +56,11 @@ def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
 
 
 def _base(given: dict, run_settings) -> dict:
-    """What stands in for the defaults: a resumed run's settings, or the network and dataset of --init_from."""
+    """What replaces the defaults: a resumed run's settings, or the network and dataset of --init_from."""
     if given.get("resume") is True and not given.get("dry_run"):
         return run_settings(given.get("output_dir"))
     path = given.get("init_from")
-    # What is not there has no settings; the run says so, as of any path.
+    # A path that does not exist has no settings; the run reports it.
     if isinstance(path, str) and os.path.exists(os.path.expanduser(path)):
         return inherited(os.path.expanduser(path), given)
     return {}
@@ -74,21 +72,6 @@ def _located(message: str, places: dict) -> str:
         if name in places:
             return f"{places[name]}: {message[2:] if message.startswith(f'--{name}') else message}"
     return message
-
-
-def answer(words: list) -> None:
-    """Print what --help, --list or --version among the words asks for, and exit; whatever else there is may be wrong."""
-    for question in ("help", "list", "version"):
-        found = [place for place, word in enumerate(words) if word.startswith("-") and canonical(word) == question]
-        if not found and (question != "help" or "-h" not in words):
-            continue
-        start = found[0] if found else words.index("-h")
-        about = list(itertools.takewhile(lambda word: not word.startswith("-"), words[start + 1 :]))
-        if question == "version":
-            print(f"mnist_paddle {__version__}")
-        else:
-            print(help_text() if question == "help" and not about else listing(about))
-        sys.exit()
 
 
 def named_plugins(words: list) -> list:
@@ -177,7 +160,7 @@ def _flag_advice(name: str) -> str:
 
 
 def stray(word: str) -> str:
-    """The sentence for a word that stands where a flag should."""
+    """The sentence for a word in the place of a flag."""
     if word[:3].strip("-")[:1] in tuple(DASHES):
         return f"{word}: the dash is not the keyboard's; type --{word.lstrip('-' + DASHES)}"
     if word.startswith("-") and canonical(word) in FIELDS:

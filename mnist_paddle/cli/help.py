@@ -1,5 +1,7 @@
 """What --help and --list print, in 80 columns: the settings by section, the components with their arguments."""
 
+import itertools
+import sys
 import textwrap
 import typing
 
@@ -10,6 +12,7 @@ from ..registry import unknown
 from ..settings.advice import canonical
 from ..settings.checks import unknown_component
 from ..settings.tables import CHOICES, TABLES, WITH_ARGUMENTS, choices
+from ..version import __version__
 
 WIDTH, COLUMN = 80, 28
 USAGE = """\
@@ -28,6 +31,21 @@ QUESTIONS = {
 END = """\
 A flag given twice counts as given last; --plugins adds up. --config may be
 given several times: later files override earlier ones, flags override files."""
+
+
+def answer(words: list) -> None:
+    """Print what --help, --list or --version among the words asks for, and exit; whatever else there is may be wrong."""
+    for question in ("help", "list", "version"):
+        found = [place for place, word in enumerate(words) if word.startswith("-") and canonical(word) == question]
+        if not found and (question != "help" or "-h" not in words):
+            continue
+        start = found[0] if found else words.index("-h")
+        about = list(itertools.takewhile(lambda word: not word.startswith("-"), words[start + 1 :]))
+        if question == "version":
+            print(f"mnist_paddle {__version__}")
+        else:
+            print(help_text() if question == "help" and not about else listing(about))
+        sys.exit()
 
 
 def help_text() -> str:
