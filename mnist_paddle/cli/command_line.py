@@ -160,7 +160,7 @@ def _flag_advice(name: str) -> str:
 
 
 def stray(word: str) -> str:
-    """The sentence for a word in the place of a flag."""
+    """The sentence for a word in place of a flag."""
     if word[:3].strip("-")[:1] in tuple(DASHES):
         return f"{word}: the dash is not the keyboard's; type --{word.lstrip('-' + DASHES)}"
     if word.startswith("-") and canonical(word) in FIELDS:
