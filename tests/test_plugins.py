@@ -265,7 +265,7 @@ def test_a_run_with_a_plugin_from_training_to_evaluation(plugin, run_script, tmp
 def test_a_model_of_a_session_trains_and_its_missing_graph_costs_one_line(tmp_path):
     write_npz(tmp_path / "digits.npz", make_digits(200), make_digits(40, seed=1))
     code = (
-        "from paddle import nn\nfrom mnist_paddle import MODELS, Config, fit\n"
+        "from mnist_paddle import MODELS, Config, fit\nfrom paddle import nn\n"
         "for _ in range(2):  # a cell that is run again\n"
         "    @MODELS.register\n    def mine(width: int = 5):\n        'Mine.'\n"
         "        return nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.Linear(width, 10))\n"

@@ -101,7 +101,7 @@ WRONG = {
     "two spellings": ("lr: 1\nlearning_rate: 2\n", "FILE, line 2", "learning_rate is given twice, first in line 1"),
     "an argument twice": ("model_args:\n  norm: batch\n  norm: none\n", "FILE, line 3", "norm is given twice"),
     "list": ("- epochs: 1\n", "FILE, line 1", "the file is a list"),
-    "text": ("hello\n", "FILE, line 1", "a text ('hello')"),
+    "text": ("hello\n", "FILE, line 1", "plain text ('hello')"),
     "no space": ("epochs:4\n", "FILE, line 1", "'epochs: 4'"),
     "no space below": ("model: fc\nepochs:4\n", "FILE, line 2", "'epochs:4'", "space after the colon"),
     "equals sign": ("epochs=4\n", "FILE, line 1", "'epochs: 4'"),
