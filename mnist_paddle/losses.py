@@ -17,7 +17,7 @@ import paddle.nn.functional as F
 from .arguments import Fraction, Range
 from .registry import Registry
 
-LOSSES = Registry("loss")
+LOSSES = Registry("loss", given=("outputs", "labels"))
 
 # Paddle's CPU kernel raises scores that lie further than this below the highest one.
 CLIPPED = 64.0

@@ -12,7 +12,7 @@ from paddle.regularizer import L2Decay
 from .arguments import Decay, Epsilon, Fraction
 from .registry import Registry
 
-OPTIMIZERS = Registry("optimizer")
+OPTIMIZERS = Registry("optimizer", given=("common", "weight_decay"))
 
 
 def make_optimizer(name: str, parameters, learning_rate: float, weight_decay=0.0, clip_norm=0.0, **arguments):

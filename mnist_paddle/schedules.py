@@ -12,7 +12,7 @@ from typing import Annotated, Callable
 from .arguments import Fraction, Range
 from .registry import Registry, call
 
-SCHEDULES = Registry("schedule")
+SCHEDULES = Registry("schedule", given=("progress",))
 
 
 def learning_rate(name: str, step: int, total_steps: int, base: float, warmup_steps: int = 0, **arguments) -> float:

@@ -1,6 +1,9 @@
 """Get a dataset and look at it: `python scripts/data.py --help`; the same as `mnist-paddle data`."""
 
-from mnist_paddle.cli.main import run
+try:
+    from mnist_paddle.cli.main import run
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; install mnist_paddle first: pip install -e '.[cpu]'") from None
 
 if __name__ == "__main__":
     run("data")

@@ -1,6 +1,9 @@
 """Measure a trained network: `python scripts/evaluate.py --help`; the same as `mnist-paddle evaluate`."""
 
-from mnist_paddle.cli.main import run
+try:
+    from mnist_paddle.cli.main import run
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; install mnist_paddle first: pip install -e '.[cpu]'") from None
 
 if __name__ == "__main__":
     run("evaluate")

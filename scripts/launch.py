@@ -1,6 +1,9 @@
 """Train on several devices or machines: `python scripts/launch.py --help`; the same as `mnist-paddle launch`."""
 
-from mnist_paddle.cli.main import run
+try:
+    from mnist_paddle.cli.main import run
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; install mnist_paddle first: pip install -e '.[cpu]'") from None
 
 if __name__ == "__main__":
     run("launch")

@@ -153,7 +153,7 @@ def test_resume_verified_by_command(run_script, data, tmp_path):
 def test_questions_are_answered_without_importing_paddle(arguments, tmp_path):
     # A paddle that cannot be imported: whoever tries, fails.
     (tmp_path / "paddle.py").write_text("raise SystemExit('paddle was imported')")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(SCRIPTS / "train.py"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == (2 if arguments[0] == "--model" else 0), done.stderr

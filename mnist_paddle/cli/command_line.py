@@ -1,24 +1,27 @@
 """The command line of a training: the defaults, then settings files, then flags."""
 
-import argparse
 import dataclasses
 import os
 import re
 import sys
+from pathlib import Path
 
 import yaml
 
-from ..config import CHOICES, FIELDS, PATHS, TABLES, Config, argument_owners, choices, listing, make_config
+from ..config import FIELDS, TABLES, Config, argument_owners, choices, make_config
+from ..distributed import communication
 from ..errors import UsageError
 from ..experiment import checkpoint
 from ..experiment.sense import check_settings, inherited
-from ..settings import file
+from ..settings import file, plugins
 from ..settings.advice import QUESTIONS, advice, canonical
 from ..settings.components import parse_arguments, rejoined
 from ..settings.values import from_text
+from ..system import startup
 from ..system.paths import expand
+from .help import answer
 
-EPILOG = "A flag given twice counts as given last; --config may be given several times, later files over earlier ones."
+PACKAGE = Path(__file__).parents[1]
 DASHES = "–—−‒"  # what a word processor makes of -- (and a user pastes)
 
 
@@ -31,7 +34,8 @@ def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
     and exit.
     """
     words = [str(word) for word in (sys.argv[1:] if argv is None else argv)]
-    answer({canonical("--help" if word == "-h" else word) for word in words if word.startswith("-")})
+    import_plugins(named_plugins(words))
+    answer(words)
     flags, files, asked = read_flags(words)
     places, given = {}, {}
     for path in files:
@@ -52,11 +56,11 @@ def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
 
 
 def _base(given: dict, run_settings) -> dict:
-    """What stands in for the defaults: a resumed run's settings, or the network and dataset of --init_from."""
+    """What replaces the defaults: a resumed run's settings, or the network and dataset of --init_from."""
     if given.get("resume") is True and not given.get("dry_run"):
         return run_settings(given.get("output_dir"))
     path = given.get("init_from")
-    # What is not there has no settings; the run says so, as of any path.
+    # A path that does not exist has no settings; the run reports it.
     if isinstance(path, str) and os.path.exists(os.path.expanduser(path)):
         return inherited(os.path.expanduser(path), given)
     return {}
@@ -70,42 +74,22 @@ def _located(message: str, places: dict) -> str:
     return message
 
 
-def answer(names: set) -> None:
-    """Print what --help, --list or --version among these names asks for, and exit; whatever else there is, may be wrong."""
-    if "help" in names:
-        help_parser().print_help()
-    elif "list" in names:
-        print(listing())
-    elif "version" in names:
-        from ..version import __version__
-
-        print(f"mnist_paddle {__version__}")
-    else:
-        return
-    sys.exit()
+def named_plugins(words: list) -> list:
+    """What the --plugins among the words name."""
+    found = []
+    for place, word in enumerate(words):
+        flag, equals, text = word.partition("=")
+        if word.startswith("--") and canonical(flag) == "plugins":
+            found += plugins.split(text if equals else words[place + 1] if place + 1 < len(words) else "")
+    return found
 
 
-def help_parser() -> argparse.ArgumentParser:
-    """The flags as argparse prints them: one a field."""
-    parser = argparse.ArgumentParser(
-        prog="train.py",
-        description="Train a handwritten-digit recognizer. Without flags: the course's CNN to 99 % on MNIST in about a minute.",
-        epilog=EPILOG,
-    )
-    parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags go over it")
-    parser.add_argument("--list", action="store_true", help="print every model, loss, optimizer, ... with its one line")
-    parser.add_argument("--version", action="store_true", help="print the version")
-    parser.add_argument("--print_config", action="store_true", help="print all settings as YAML, which --config reads")
-    for name, field in FIELDS.items():
-        text = field.metadata["help"]
-        names = choices(name) if name in TABLES else CHOICES.get(name)
-        text += f": {', '.join(names)}" if names else ""
-        if field.type in (int, float, str):
-            text += f" (default: {field.default})"
-        metavar = "PATH" if name in PATHS else "STEPS" if name.endswith("_every") else name.rpartition("_")[2].upper()
-        options = {"action": "store_true"} if field.type is bool else {"metavar": metavar}
-        parser.add_argument(f"--{name}", help=text.replace("%", "%%"), **options)
-    return parser
+def import_plugins(names: list) -> None:
+    """Import what --plugins names, before anything looks at the tables."""
+    if names:
+        startup.require_paddle()
+        communication.place()  # what a launcher has set, before a plugin imports paddle
+        plugins.load_plugins(names)
 
 
 def read_flags(words: list) -> tuple[dict, list, bool]:
@@ -133,10 +117,26 @@ def read_flags(words: list) -> tuple[dict, list, bool]:
                 text = extra.pop(0)
             if name == "config":
                 refuse_extra(flag, extra)
-                files.append(expand(text, "--config"))
+                files.append(find_recipe(expand(text, "--config")))
+            elif name == "plugins":
+                refuse_extra(flag, extra)
+                settings[name] = [*settings.get(name, []), *plugins.split(text)]
             else:
                 settings[name] = flag_value(name, flag, text, extra)
     return settings, files, asked
+
+
+def find_recipe(path: str) -> str:
+    """A settings file; where there is none of this name, a recipe of the project: cnn, cnn.yaml, configs/cnn.yaml."""
+    name = Path(path)
+    if os.path.lexists(path) or name.parent.as_posix() not in (".", "configs"):
+        return path
+    # In a checkout the recipes lie beside the package, in a wheel inside it.
+    for folder in (PACKAGE.parent / "configs", PACKAGE / "configs"):
+        recipe = folder / f"{name.name.removesuffix('.yaml')}.yaml"
+        if recipe.is_file():
+            return str(recipe)
+    return path
 
 
 def flag_name(flag: str, word: str) -> str:
@@ -160,7 +160,7 @@ def _flag_advice(name: str) -> str:
 
 
 def stray(word: str) -> str:
-    """The sentence for a word that stands where a flag should."""
+    """The sentence for a word in place of a flag."""
     if word[:3].strip("-")[:1] in tuple(DASHES):
         return f"{word}: the dash is not the keyboard's; type --{word.lstrip('-' + DASHES)}"
     if word.startswith("-") and canonical(word) in FIELDS:

@@ -24,18 +24,18 @@ class CommandLine(argparse.ArgumentParser):
 def script(main) -> NoReturn:
     """End the process with the status of `main(argv)`, or of the error it raises: how every script runs.
 
-    So it does whatever becomes of those who read its output.
+    It does so even where nobody reads its output any more.
     """
     open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # A terminal without our letters shows \\u2192 for an arrow; a log behind a pipe has every line at once.
+            # A terminal without these characters shows \\u2192 for an arrow; a pipe receives every line at once.
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         status = main(sys.argv[1:])
-    except Interrupted as stop:  # the user's wish, and no error
+    except Interrupted as stop:  # asked for by the user, not an error
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would change nothing but the exit status
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only change the exit status
         status = end_with(" ".join(str(stop).split()), stop.status)
     except (UsageError, RunError) as error:
         status = fail(error, error.status)

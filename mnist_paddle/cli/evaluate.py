@@ -1,4 +1,4 @@
-"""Measure a trained network on any split of any dataset: accuracy, loss, per-class figures, confusion matrix."""
+"""Evaluate a trained network on any split of any dataset: accuracy, loss, per-class metrics, confusion matrix."""
 
 import sys
 
@@ -9,21 +9,23 @@ from ..system import startup
 from ..system.files import to_json
 from ..system.paths import recorded
 from . import entry
+from .command_line import import_plugins
 
 
 def parse(argv):
     """The command line."""
-    parser = entry.CommandLine(prog="evaluate.py", description=__doc__)
+    parser = entry.CommandLine(prog="mnist-paddle evaluate", description=__doc__)
     parser.add_argument("run", help="run folder (its best weights) or a .safetensors file")
     parser.add_argument("--dataset", help="default: the one it was trained on")
-    parser.add_argument("--data_dir", "--data-dir", help="file or folder that holds the dataset")
+    parser.add_argument("--data_dir", "--data-dir", help="file or folder with the dataset")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's own components")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return parser.parse_args(argv)
 
 
 def measure(arguments) -> dict:
-    """Load the network and the data and put them together."""
+    """Evaluate the network on the split that the arguments name."""
     from mnist_paddle import evaluate, load_loss, load_model
 
     from ..experiment import checkpoint
@@ -33,8 +35,8 @@ def measure(arguments) -> dict:
     split = getattr(dataset, arguments.split)
     if len(split) == 0:
         raise UsageError(f"--split {arguments.split}: dataset {dataset.name} has no images there")
-    found = evaluate(model, split, load_loss(settings["loss"], settings["loss_args"]))
-    return {"run": arguments.run, "dataset": dataset.name, "split": arguments.split, **found.summary()}
+    evaluation = evaluate(model, split, load_loss(settings["loss"], settings["loss_args"]))
+    return {"run": arguments.run, "dataset": dataset.name, "split": arguments.split, **evaluation.summary()}
 
 
 def load_data(arguments, settings: dict, trained_on):
@@ -53,14 +55,14 @@ def load_data(arguments, settings: dict, trained_on):
         if not given:
             raise UsageError(
                 f"{arguments.run} was trained on other data than {name} from {dataset.source}: give that data by --data_dir "
-                f"(--dataset custom for your own); to measure it on this data all the same, add --dataset {name}"
+                f"(--dataset custom for your own); to evaluate it on this data nevertheless, add --dataset {name}"
             )
         tell(f"note: {name} from {dataset.source} is other data than {arguments.run} was trained on")
     return dataset
 
 
 def load_sized(name: str, data_dir, validation_size, given: bool):
-    """The dataset, cut as for the training, so that it is known again; another one as it comes, where that cut is too large."""
+    """The dataset, split as for the training; another one by its own default where that split is too large for it."""
     try:
         return load_dataset(name, data_dir, validation_size, say=tell)
     except UsageError:
@@ -70,7 +72,7 @@ def load_sized(name: str, data_dir, validation_size, given: bool):
 
 
 def tell(text: str) -> None:
-    """Say something beside the result."""
+    """Print a note to stderr, beside the result."""
     print(text, file=sys.stderr)
 
 
@@ -84,9 +86,10 @@ def show(result: dict) -> str:
 
 
 def main(argv) -> int:
-    """Parse, measure, print; the exit status."""
+    """Parse, evaluate, print; the exit status."""
     arguments = parse(argv)
     communication.stand_alone()
+    import_plugins(arguments.plugins)
     startup.require_paddle()
     result = measure(arguments)
     print(to_json(result) if arguments.json else show(result))

@@ -12,6 +12,7 @@ import psutil
 
 from ..distributed.launcher import paddle_command
 from ..errors import RunError
+from ..settings import plugins
 
 RANK_SCRIPT = Path(__file__).with_name("rank.py")
 KINDS = {"term": "SIGTERM", "int": "SIGINT", "kill": "SIGKILL", "minutes": "--max_minutes"}
@@ -50,7 +51,7 @@ class Trainer:
         run = self.folder / name
         resume = (run / "last.safetensors").exists()
         # A resumed run keeps its settings, a limit of time among them: here each interruption brings its own.
-        flags = ["--resume", "--max_minutes", "null"] if resume else self.flags
+        flags = ["--resume", "--max_minutes", "null", *plugins.flags()] if resume else self.flags
         flags = [*flags, "--output_dir", str(run), *extra]
         command = [sys.executable, str(RANK_SCRIPT), *flags]
         if self.nproc > 1:

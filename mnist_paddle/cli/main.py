@@ -2,7 +2,7 @@
 
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import Callable, NoReturn
 
 from ..errors import UsageError
 from ..registry import unknown
@@ -13,16 +13,26 @@ from . import entry
 COMMANDS = {
     "train": "train a network",
     "launch": "train on several devices or machines",
-    "evaluate": "measure a trained network on any split of any dataset",
-    "data": "get a dataset and look at it closely",
-    "verify_resume": "prove that a stopped run ends as one that was never stopped",
+    "evaluate": "evaluate a trained network on any split of any dataset",
+    "data": "download or read a dataset and inspect it",
+    "verify_resume": "check that a stopped and resumed run equals one that ran through",
     "benchmark": "measure speed, as ratios within one run",
 }
 
 
 def run(name: str) -> NoReturn:
     """Run one command with the arguments of the process, and end the process with its exit status."""
-    entry.script(import_module(f".{name}", __package__).main)
+    entry.script(lambda words: command(name)(words))
+
+
+def command(name: str) -> Callable[[list], int]:
+    """The function of a command, arguments -> exit status; a `UsageError` where a library that it needs is not installed."""
+    try:
+        return import_module(f".{name}", __package__).main
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == __package__.partition(".")[0]:
+            raise
+        raise UsageError(f"{error}; install what mnist_paddle needs: pip install -e '.[cpu]'") from None
 
 
 def main(argv=None) -> NoReturn:
@@ -43,7 +53,7 @@ def dispatch(words: list) -> int:
     if name not in COMMANDS:
         spelled = [command.replace("_", "-") for command in COMMANDS]
         raise UsageError(unknown("command", words[0], spelled))
-    return import_module(f".{name}", __package__).main(words[1:])
+    return command(name)(words[1:])
 
 
 def overview() -> str:

@@ -1,4 +1,4 @@
-"""Train a handwritten-digit recogniser: `python scripts/train.py --help`."""
+"""Train a handwritten-digit recognizer: `mnist-paddle train --help`."""
 
 from mnist_paddle import load_config
 
@@ -12,10 +12,10 @@ def main(argv) -> int:
     try:
         config = load_config(argv)
         startup.require_paddle()
-        communication.place()  # what a launcher has said, before Paddle's import fails on it
+        communication.place()  # what a launcher has set, before Paddle's import fails on it
         from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
 
         fit(config)
     except KeyboardInterrupt:
-        return console.end_with("stopped at once by SIGINT, without saving; the checkpoints that there are, are whole", 130)
+        return console.end_with("stopped at once by SIGINT, without saving; existing checkpoints are complete", 130)
     return 0

@@ -12,7 +12,7 @@ import numpy as np
 from ..arguments import Range
 from ..registry import Registry
 
-AUGMENTATIONS = Registry("augmentation")
+AUGMENTATIONS = Registry("augmentation", given=("generator", "count"))
 
 SIDE = 28
 PADDED = SIDE + 2  # one black pixel on every side, from which everything outside the image is read

@@ -11,7 +11,7 @@ from ..registry import Registry
 from . import sources
 from .formats.arrays import Raw
 
-DATASETS = Registry("dataset")
+DATASETS = Registry("dataset", given=("data_dir", "say"))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Optional
 
 from ..config import Config
 from ..distributed import communication
+from ..settings import plugins
 
 SCRIPTS = ("train.py", "evaluate.py", "launch.py")
 PORT = 8040  # VisualDL's own
@@ -83,7 +84,8 @@ def launch_flags() -> Optional[list]:
 
 def command(script: str, *arguments: str) -> str:
     """What to type to run one of the scripts; training goes on by as many ranks as it had. Arguments are quoted already."""
-    flags = []
+    own = [word if word == "--plugins" else quote(word) for word in plugins.flags()]
+    arguments, flags = (*arguments, *own), []
     if script == "train.py" and communication.world_size() > 1:
         script, flags = "launch.py", launch_flags()
         if flags is None:
@@ -136,8 +138,8 @@ def fit_call(settings: dict) -> str:
     """The call that trains by these settings, those with their defaults left out."""
     own = settings["dataset"] == "arrays"
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
-    # A dict's default is made anew for every Config; none is given where it is empty.
-    told = {n: v for n, v in settings.items() if v not in (defaults[n], {}) and not (own and n in ("dataset", "data_dir"))}
+    # Dicts and lists are empty by default.
+    told = {n: v for n, v in settings.items() if v not in (defaults[n], {}, []) and not (own and n in ("dataset", "data_dir"))}
     words = ", ".join(f"{name}={value!r}" for name, value in told.items())
     return f"from mnist_paddle import Config, fit; fit(Config({words}){', dataset' * own})"
 

@@ -53,7 +53,7 @@ def inherited(path, given: dict) -> dict:
     settings, base = checkpoint.init_settings(path), {}
     for leader, followers in INHERITED.items():
         if leader not in given or given[leader] == settings.get(leader):
-            base |= {name: settings[name] for name in (leader, *followers) if name in settings}
+            base |= {name: settings[name] for name in (leader, *followers, "plugins") if name in settings}
     return base
 
 

@@ -19,7 +19,7 @@ from .folder import RunFolder
 from .sense import notes
 
 # Settings that may differ between machines: names of files there, and what each computes with.
-LOCAL = {"data_dir", "init_from", "device", "threads", "reader"}
+LOCAL = {"data_dir", "init_from", "device", "threads", "reader", "plugins"}
 
 
 @dataclass(frozen=True)

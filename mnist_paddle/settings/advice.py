@@ -1,4 +1,4 @@
-"""What to say of a setting or flag that does not exist: the name that was probably meant."""
+"""Suggestions for a setting or flag that does not exist: the name that was probably meant."""
 
 import difflib
 import re
@@ -25,6 +25,7 @@ ELSEWHERE = {
     "optimizer": "optim opt optimiser solver",
     "output_dir": "out output outdir save_dir log_dir logdir work_dir run_dir save_path",
     "patience": "early_stopping early_stop",
+    "plugins": "plugin import imports module modules user_dir",
     "reader": "num_workers workers loader",
     "schedule": "scheduler lr_scheduler lr_schedule",
     "seed": "random_seed manual_seed random_state",
@@ -33,11 +34,11 @@ ELSEWHERE = {
     "warmup_epochs": "warmup warmup_steps warmup_ratio",
     "weight_decay": "wd l2 regularization",
 }
-# Flags of the project's other scripts.
-SCRIPTS = {
-    "launch.py": "nproc nproc_per_node devices nnodes node_rank master max_restarts",
-    "evaluate.py": "split json",
-    "verify_resume.py": "stops kinds stop_seed",
+# Flags of the other commands.
+COMMANDS = {
+    "launch": "nproc nproc_per_node devices nnodes node_rank master max_restarts",
+    "evaluate": "split json",
+    "verify_resume": "stops kinds stop_seed",
 }
 QUESTIONS = ("config", "help", "list", "version", "print_config")  # flags that are no settings
 
@@ -54,14 +55,14 @@ def advice(name: str, known: list, arguments: dict) -> str:
     `arguments` gives, for the name of a component's argument, the setting that takes it (dropout -> model_args).
     """
     name = canonical(name)
-    for script, flags in SCRIPTS.items():
+    for command, flags in COMMANDS.items():
         if name in flags.split():
-            return f"it is a flag of scripts/{script}"
+            return f"it is a flag of {command}: scripts/{command}.py or mnist-paddle {command.replace('_', '-')}"
     if name in QUESTIONS:
         return f"it is a flag of the command line, --{name}, and no setting"
     if name in arguments:
         return f"it is an argument: {arguments[name]}, with {name}=..."
-    squashed = {_squash(own): own for own in known}
+    squashed = {_squash(own): own for own in known} | {short: own for short, own in ALIASES.items() if own in known}
     for own, others in ELSEWHERE.items():
         squashed.update({_squash(other): own for other in others.split()} if own in known else {})
     near = difflib.get_close_matches(_squash(name), squashed, n=1, cutoff=0.7)

@@ -13,13 +13,13 @@ TEXT = "tag:yaml.org,2002:str"
 
 
 class Loader(yaml.SafeLoader):
-    """YAML's grammar alone: every plain scalar stays a text, and `scalar` says what it means."""
+    """YAML's grammar alone: every plain scalar stays text; `scalar` interprets it."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  the name that PyYAML reads
 
 
 class Dumper(yaml.SafeDumper):
-    """Quotes what YAML would leave plain and `read` takes for nothing: a file that is called None."""
+    """Quotes a string that `read` would take for no value: a file that is called None."""
 
 
 Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(TEXT, text, style="'" if text == "None" else None))
@@ -46,7 +46,7 @@ def read(path: str) -> list[tuple]:
 
 
 def _text(path: str) -> str:
-    """The characters of a file, after a look at what it is: nothing is read from a device, a pipe or a gigabyte."""
+    """The characters of a file, once it is known to be a small regular file, not a device or a pipe."""
     file = Path(path)
     try:
         if file.is_dir():
@@ -154,7 +154,7 @@ def _no_mapping(node) -> str:
         name, found, value = first.partition(sign)
         if found and name.replace("-", "_").isidentifier():
             return f"{first!r} is no setting; write it with an ASCII colon and a space: '{name}: {value}'"
-    return f"the file is a text ({first!r}); wanted are lines such as 'epochs: 4'"
+    return f"the file is plain text ({first!r}); wanted are lines such as 'epochs: 4'"
 
 
 def _explained(error, text: str) -> tuple[int, str]:
@@ -167,13 +167,13 @@ def _explained(error, text: str) -> tuple[int, str]:
     reasons = {
         r"character '\t'": "a tab; YAML is indented with spaces",
         "but found another document": "a second document begins; a settings file has one",
-        "mapping values are not allowed": "a ': ' where none is allowed; check the indentation, or put the text in quotes",
+        "mapping values are not allowed": "a ': ' where none is allowed; check the indentation, or put the value in quotes",
         "could not find expected ':'": f"{line.strip()[:40]!r} is no setting; write 'key: value', with a space after the colon",
         "unknown escape character": "a backslash in double quotes is an escape; use single quotes",
         "escape sequence of": "a backslash in double quotes is an escape; use single quotes",
-        "alias": "a text that begins with * must be in quotes, and aliases are not read",
-        "anchor": "a text that begins with & must be in quotes",
-        "cannot start any token": "a text that begins with this character must be in quotes",
+        "alias": "a string that begins with * must be in quotes, and aliases are not read",
+        "anchor": "a string that begins with & must be in quotes",
+        "cannot start any token": "a string that begins with this character must be in quotes",
         "could not determine a constructor": "tags are not read",
         "unexpected end of stream": "a quote is not closed",
         "expected <block end>": "the indentation does not fit the lines above",

@@ -1,18 +1,21 @@
-"""The value of one setting: what Python or a text may give for it, and what is wrong with one."""
+"""The value of one setting: what Python or text may give for it, and what is wrong with a value."""
 
 import math
 import os
 import re
 from typing import Optional
 
+from . import plugins
+
 # type of a field -> (type of its values, whether it may be None, the words for it)
 KINDS = {
-    str: (str, False, "a text"),
+    str: (str, False, "a string"),
     int: (int, False, "an integer"),
     float: (float, False, "a number"),
     bool: (bool, False, "true or false"),
     dict: (dict, False, "name=value pairs"),
-    Optional[str]: (str, True, "a text"),
+    list: (list, False, "names"),
+    Optional[str]: (str, True, "a string"),
     Optional[int]: (int, True, "an integer"),
     Optional[float]: (float, True, "a number"),
 }
@@ -26,7 +29,7 @@ NOTHING = ("null", "~", "none")
 
 
 def scalar(text: str):
-    """The value of a plain text, as in YAML 1.2, with 1e-3 as a number: YAML 1.1 has surprises (1:30 is 90, no is false)."""
+    """The value of plain text, as in YAML 1.2, with 1e-3 as a number: YAML 1.1 has surprises (1:30 is 90, no is false)."""
     if text in ("", "~", "null", "Null", "NULL"):
         return None
     if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
@@ -36,7 +39,7 @@ def scalar(text: str):
 
 
 def _number(text: str):
-    """The int or float that a text spells, or None. 010 is none: YAML 1.1 reads 8, and everyone else 10."""
+    """The int or float that a text spells, or None. 010 is rejected: YAML 1.1 reads 8, everyone else 10."""
     if len(text) <= LONGEST_INTEGER and INTEGER.fullmatch(text):
         return int(text)
     if len(text) <= LONGEST_INTEGER and HEXADECIMAL.fullmatch(text):
@@ -49,12 +52,14 @@ def _number(text: str):
 
 
 def from_text(kind, text: str, quoted: bool = False):
-    """What a text means for a field of this type; a text that means nothing there stays text, for `problem` to refuse."""
+    """What text means for a field of this type; text that means nothing there stays as it is, for `problem` to reject."""
     wanted, optional, _ = KINDS[kind]
     if wanted is str:
-        # A file may be called "none"; Python's own word for nothing, in a command that a program put together, is no file.
+        # A file may be called "none"; None, in a command that a program put together, is no file.
         return None if optional and not quoted and text in ("null", "Null", "NULL", "~", "None") else text
     text = text.strip()
+    if wanted is list:
+        return [] if text.lower() in NOTHING and not quoted else plugins.split(text)
     if text.lower() in NOTHING and not quoted:
         return None
     if wanted is bool:
@@ -68,7 +73,7 @@ def from_text(kind, text: str, quoted: bool = False):
 
 
 def from_python(value):
-    """Plain Python for what a notebook may hold: NumPy's numbers and arrays, tuples, ranges, paths, also inside others."""
+    """Plain Python values for NumPy's numbers and arrays, tuples, ranges and paths, also nested."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, dict):
@@ -81,7 +86,7 @@ def from_python(value):
 
 
 def problem(value, field) -> Optional[str]:
-    """What is wrong with the value of a Config field, type and range, as the rest of a sentence; None where nothing is."""
+    """What is wrong with the value of a Config field (type, range), as the rest of a sentence; None where nothing is."""
     wanted, optional, words = KINDS[field.type]
     words = field.metadata.get("words") or words
     if value is None:
@@ -128,12 +133,12 @@ def _hint(value, wanted) -> str:
 
 
 def is_sane(number) -> bool:
-    """Whether a number can be reckoned with: finite, and no integer that floating point could not hold."""
+    """Whether a number is finite, and no integer that floating point could not hold."""
     return math.isfinite(number) if isinstance(number, float) else abs(number) < 2**53
 
 
 def is_path(text: str) -> bool:
-    """Whether a text can name a file: not empty, without NUL, and of characters that every part of the toolkit can write down."""
+    """Whether text can name a file: not empty, without NUL, and encodable as UTF-8."""
     try:
         return bool(text) and b"\0" not in text.encode()
     except UnicodeEncodeError:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from ..distributed import communication
+from ..settings import plugins
 
 
 def start(folder, model: str, arguments: dict) -> subprocess.Popen:
@@ -21,7 +22,7 @@ def start(folder, model: str, arguments: dict) -> subprocess.Popen:
     communication.stand_alone(environment)
     root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", __name__, str(folder), model, json.dumps(arguments)]
+    command = [sys.executable, "-m", __name__, str(folder), model, json.dumps(arguments), *plugins.loaded()]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, env=environment, text=True, errors="replace", **pipes)
 
@@ -48,6 +49,8 @@ def draw(folder: str, model: str, arguments: dict) -> None:
 
     for name in ("sigmoid", "tanh", "gelu"):
         setattr(paddle.nn.functional, name, _old_operator(name))
+    if model not in MODELS:
+        raise SystemExit(f"model {model} was registered in this session only; one in a file, named by --plugins, can be drawn")
     network = MODELS.pick(model)(**arguments)
     network.eval()
     try:
@@ -86,4 +89,5 @@ if __name__ == "__main__":
     # Paddle's tracer and VisualDL write below the home folder, which may be missing; what they write there is not needed later.
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(HOME=home, USERPROFILE=home)
+        plugins.load_plugins(sys.argv[4:])
         draw(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
