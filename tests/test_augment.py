@@ -9,29 +9,29 @@ IMAGES = make_digits(20)[0]
 MOVING = [name for name in AUGMENTATIONS if name != "none"]
 
 
-def places(rows, columns):
+def coordinates(rows, columns):
     """Both everywhere, for 20 images."""
     return [np.broadcast_to(array, (20, 28, 28)).astype(np.float32) for array in (rows, columns)]
 
 
 def test_reading_every_pixel_at_its_own_place_changes_nothing():
-    assert (warp(IMAGES, *places(ROWS, COLUMNS)) == IMAGES).all()
+    assert (warp(IMAGES, *coordinates(ROWS, COLUMNS)) == IMAGES).all()
 
 
 def test_reading_a_row_below_moves_the_image_up_and_brings_in_black():
-    moved = warp(IMAGES, *places(ROWS + 1, COLUMNS))
+    moved = warp(IMAGES, *coordinates(ROWS + 1, COLUMNS))
     assert (moved[:, :-1] == IMAGES[:, 1:]).all()
     assert (moved[:, -1] == 0).all()
 
 
 def test_reading_between_two_pixels_is_their_mean():
-    moved = warp(IMAGES, *places(ROWS, COLUMNS + 0.5))
+    moved = warp(IMAGES, *coordinates(ROWS, COLUMNS + 0.5))
     expected = (IMAGES[:, :, :-1].astype(np.float32) + IMAGES[:, :, 1:]) / 2
     np.testing.assert_allclose(moved[:, :, :-1], expected, atol=1e-4)
 
 
 def test_far_outside_all_is_black():
-    assert (warp(IMAGES, *places(ROWS + 500, COLUMNS - 900)) == 0).all()
+    assert (warp(IMAGES, *coordinates(ROWS + 500, COLUMNS - 900)) == 0).all()
 
 
 @pytest.mark.parametrize("name", MOVING)

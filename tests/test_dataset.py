@@ -11,10 +11,10 @@ TRAIN, TEST = make_digits(60, 0), make_digits(20, 1)
 
 
 def custom(path, validation_size=None):
-    """Load from a path; where it came from is all that may be said."""
-    said = []
-    dataset = load_dataset("custom", str(path), validation_size, say=said.append)
-    assert said == [f"your own digits come from {dataset.source}"]
+    """Load from a path; where it came from is all that may be messages."""
+    messages = []
+    dataset = load_dataset("custom", str(path), validation_size, log=messages.append)
+    assert messages == [f"dataset loaded from {dataset.source}"]
     return dataset
 
 
@@ -76,7 +76,7 @@ def test_validation_is_cut_from_the_end_and_nothing_is_copied(size, train, valid
 @pytest.mark.parametrize("size", [60, 61, 10**9])
 def test_a_validation_part_too_large_is_refused(size, tmp_path):
     line = refused("custom", str(write_idx(tmp_path / "idx", TRAIN, TEST)), size)
-    assert line == f"--validation_size {size} leaves nothing of 60 training images; at most 10 is sensible"
+    assert line == f"--validation_size {size} leaves none of the 60 training images; use at most 10"
 
 
 @pytest.mark.parametrize("size", [-1, -60, -61])
@@ -118,7 +118,7 @@ def test_custom_without_a_path_is_refused():
     assert "--data_dir" in refused("custom")
 
 
-# Sources of one part: a seventh is drawn for testing
+# Sources of one part: a seventh is used for testing
 
 
 @pytest.mark.parametrize("write", [write_csv, write_pictures])
@@ -135,7 +135,7 @@ def test_one_part_is_split_without_overlap_and_always_the_same(write, tmp_path):
     together = rows["train"] | rows["validation"] | rows["test"]
     assert together == {image.tobytes(): label for image, label in zip(*make_digits(70, 3))}
     assert sum(map(len, rows.values())) == len(together) == 70
-    assert "10 of 70 images drawn for testing, always the same" in first.notes[-1]
+    assert "10 of 70 images used for testing, always the same" in first.notes[-1]
 
 
 def test_pictures_sorted_by_class_are_mixed_before_they_are_split(tmp_path):
@@ -147,7 +147,7 @@ def test_pictures_sorted_by_class_are_mixed_before_they_are_split(tmp_path):
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_images_to_split_are_refused(count, tmp_path):
     line = refused("custom", str(write_csv(tmp_path / "a.csv", make_digits(count))))
-    assert f"{count} images can't be split" in line
+    assert f"{count} images" in line
     assert "at least 3" in line
 
 
@@ -165,7 +165,7 @@ def test_no_training_images_are_refused(tmp_path):
 
 
 def test_a_part_of_a_split_is_a_view():
-    part = Split(*TRAIN).part(10, 25)
+    part = Split(*TRAIN).slice(10, 25)
     assert len(part) == 15
     assert np.shares_memory(part.images, TRAIN[0])
     assert np.shares_memory(part.labels, TRAIN[1])
@@ -177,10 +177,10 @@ def test_a_part_of_a_split_is_a_view():
         (TRAIN[0].astype(float), TRAIN[1], "float64"),
         (TRAIN[0].reshape(60, 784), TRAIN[1], "[60, 784]"),
         (TRAIN[0][:, 1:], TRAIN[1], "[60, 27, 28]"),
-        (TRAIN[0], TRAIN[1][:-1], "60 images but labels of shape [59]"),
-        (TRAIN[0], TRAIN[1][:, None], "60 images but labels of shape [60, 1]"),
-        (TRAIN[0], TRAIN[1] + 1, "labels must be 0 to 9; these go from 1 to 10"),
-        (TRAIN[0], TRAIN[1].astype(int) - 1, "labels must be 0 to 9; these go from -1 to 8"),
+        (TRAIN[0], TRAIN[1][:-1], "60 images, but labels of shape [59]"),
+        (TRAIN[0], TRAIN[1][:, None], "60 images, but labels of shape [60, 1]"),
+        (TRAIN[0], TRAIN[1] + 1, "labels must be 0 to 9; got 1 to 10"),
+        (TRAIN[0], TRAIN[1].astype(int) - 1, "labels must be 0 to 9; got -1 to 8"),
     ],
 )
 def test_a_split_of_wrong_arrays_is_refused(images, labels, word):
@@ -213,13 +213,13 @@ def test_check_finds_nothing_in_good_digits():
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_check_finds_constant_images(value):
     assert check(dataset(train=with_image(make_digits(30, 11), 17, value))) == [
-        "train: 1 empty or constant images, the first is number 17"
+        "train: 1 empty or constant images, the first at index 17"
     ]
 
 
 def test_check_finds_an_image_that_stands_twice():
     digits = make_digits(30, 11)
-    assert check(dataset(train=with_image(digits, 17, digits[0][3]))) == ["train: 1 images stand more than once"]
+    assert check(dataset(train=with_image(digits, 17, digits[0][3]))) == ["train: 1 duplicate images"]
 
 
 def test_check_finds_images_in_two_splits():

@@ -16,7 +16,7 @@ from mnist_paddle.config import PATHS, settings_of
 from mnist_paddle.data.sources import read_local
 from mnist_paddle.experiment.checkpoint import load, to_resume
 from mnist_paddle.experiment.folder import make_folder
-from mnist_paddle.system.paths import recorded
+from mnist_paddle.system.paths import recorded_data
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_user_who_is_not_there_is_one_line_that_names_the_setting(path, home):
     for what, ask in asked:
         with pytest.raises(UsageError) as caught:
             ask()
-        assert str(caught.value).startswith(f"{what} {path}: there is no user 'no_such_user' here")
+        assert str(caught.value).startswith(f"{what} {path}: unknown user 'no_such_user'")
     assert list(Path.cwd().iterdir()) == []
 
 
@@ -57,7 +57,7 @@ def test_a_home_folder_that_nobody_knows_is_said(home, monkeypatch):
     pwd = pytest.importorskip("pwd")
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", lambda number: {}[number])
-    with pytest.raises(UsageError, match="--output_dir ~/a: no home folder is known"):
+    with pytest.raises(UsageError, match="--output_dir ~/a: no home folder, because HOME is not set"):
         Config(output_dir="~/a")
 
 
@@ -97,7 +97,7 @@ def test_a_working_folder_that_was_deleted_is_one_line(tmp_path):
     command = f"cd gone && rmdir ../gone && exec {command}"
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
-    assert done.stderr == "error: the working folder is not there any more; change to another one (cd) and try again\n"
+    assert done.stderr == "error: the current folder no longer exists; change to another one (cd) and try again\n"
 
 
 @pytest.fixture
@@ -117,10 +117,10 @@ def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_ha
     monkeypatch.chdir(home)
     assert yaml.safe_load(Path("moved/config.yaml").read_text())["data_dir"] == str(data)
     assert evaluate(["moved"]) == 0
-    assert f"your own digits come from {data} (npz)" in capsys.readouterr().err
+    assert f"dataset loaded from {data} (npz)" in capsys.readouterr().err
 
     data.rename(home / "other.npz")
-    reason = f"moved was trained on {data}, which is not there; give the data with --data_dir"
+    reason = f"moved was trained on {data}, which does not exist; pass the data with --data_dir"
     for ask in (lambda: evaluate(["moved"]), lambda: resume("moved", max_minutes=None)):
         with pytest.raises(UsageError) as caught:
             ask()
@@ -131,4 +131,4 @@ def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_ha
 
 def test_data_of_an_early_run_is_named_as_it_was_given():
     with pytest.raises(UsageError, match=r"runs/a was trained on digits\.npz, a path seen from the folder in which"):
-        recorded("digits.npz", "runs/a")
+        recorded_data("digits.npz", "runs/a")

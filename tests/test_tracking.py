@@ -17,7 +17,7 @@ from mnist_paddle import Config, Interrupted, RunError, fit
 from mnist_paddle.metrics import Evaluation
 from mnist_paddle.system.files import to_json
 from mnist_paddle.tracking import curves, plots
-from mnist_paddle.tracking.attempts import Attempts
+from mnist_paddle.tracking.best_effort import BestEffort
 
 F = np.float32
 DRAWABLE = {
@@ -46,7 +46,7 @@ REFUSED = {
 
 def opened(folder):
     lines = []
-    return curves.open_curves(folder, enabled=True, say=lines.append), lines
+    return curves.open_curves(folder, enabled=True, log=lines.append), lines
 
 
 @pytest.mark.parametrize("array", DRAWABLE.values(), ids=DRAWABLE)
@@ -75,7 +75,7 @@ def test_what_cannot_be_drawn_costs_one_line_per_kind_and_run(call, tmp_path):
 
 def test_the_table_names_every_method_that_draws():
     methods = {name for name, _ in inspect.getmembers(curves.Curves, inspect.isfunction) if not name.startswith("_")}
-    assert methods - REFUSED.keys() == {"draw", "lengths", "close"}
+    assert methods - REFUSED.keys() == {"add_record", "attempt", "lengths", "close"}
 
 
 def test_without_visualdl_a_run_keeps_its_metrics(tmp_path, monkeypatch):
@@ -121,7 +121,7 @@ def test_curves_of_any_course_are_drawn_or_cost_a_line(name, tmp_path):
     path = metrics_file(tmp_path / "metrics.jsonl", COURSES[name])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Attempts(lines.append)("curves.png", plots.draw_curves, path, picture, "a run of $x^2$ \udcff")
+        BestEffort(lines.append)("curves.png", plots.draw_curves, path, picture, "a run of $x^2$ \udcff")
     assert len(lines) == (name == "the largest"), lines
     if not lines:
         assert Image.open(picture).width == 1320
@@ -139,7 +139,7 @@ def test_the_axis_of_the_error_has_a_few_plain_numbers(values):
     figure = plots.new_figure(4, 4)
     axes = figure.subplots()
     axes.plot(range(len(values)), values)
-    plots._dress(axes, "accuracy")
+    plots._format_axes(axes, "accuracy")
     labels = labels_of_axis(axes)
     assert 3 <= len(labels) <= 10, labels
     for label in labels:
@@ -167,7 +167,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", sorted(name for name in vars(plots) if name.startswith("draw_")))
 def test_every_figure_is_a_picture_and_one_that_fails_costs_a_line(name, tmp_path):
     lines, picture = [], io.BytesIO()
-    attempt = Attempts(lines.append)
+    attempt = BestEffort(lines.append)
     attempt(name, FIGURES[name], picture, tmp_path / "metrics.jsonl")
     assert lines == []
     assert len(Image.open(picture).convert("RGB").getcolors(1 << 24)) > 20
@@ -199,7 +199,7 @@ def test_a_run_that_diverges_before_its_first_point_has_no_empty_folder(small, t
 def test_a_run_without_validation_has_all_its_figures(small, tmp_path):
     from mnist_paddle.data.dataset import Dataset
 
-    data = Dataset("digits", small.train, small.train.part(0, 0), small.test)
+    data = Dataset("digits", small.train, small.train.slice(0, 0), small.test)
     lines = []
     fit(Config(**QUICK, epochs=1, output_dir=str(tmp_path / "run")), data, say=lines.append)
     assert len(list((tmp_path / "run" / "plots").iterdir())) == 3

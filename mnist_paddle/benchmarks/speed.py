@@ -78,7 +78,7 @@ def speed(step, steps: int) -> float:
 
 
 def loader_paddle(fast: bool):
-    """paddle.vision.datasets.MNIST through paddle.io.DataLoader, normalised, shuffled: images/s.
+    """paddle.vision.datasets.MNIST through paddle.io.DataLoader, normalized, shuffled: images/s.
 
     As the documentation has it, with ToTensor and Normalize; or in its fastest form, without PIL and with NumPy arithmetic.
     """
@@ -122,13 +122,13 @@ def loader_of(reader: str):
 
 
 def loader_numpy(steps: int) -> float:
-    """This toolkit's batches as NumPy arrays, float32, normalised, shuffled: images/s."""
+    """This toolkit's batches as NumPy arrays, float32, normalized, shuffled: images/s."""
     from mnist_paddle.data.dataset import Split
-    from mnist_paddle.data.loader import Plan, make_batch
+    from mnist_paddle.data.loader import Sampler, make_batch
 
-    split, plan = Split(*digits(50_000)), Plan(50_000, BATCH)
+    split, sampler = Split(*digits(50_000)), Sampler(50_000, BATCH)
     counter = iter(range(10**9))
-    return speed(lambda: make_batch(split, plan, next(counter)), steps)
+    return speed(lambda: make_batch(split, sampler, next(counter)), steps)
 
 
 def saving(every: int):

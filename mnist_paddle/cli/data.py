@@ -56,7 +56,7 @@ def main(argv) -> int:
         arguments.dataset,
         arguments.data_dir,
         arguments.validation_size,
-        say=lambda text: print(text, file=sys.stderr),
+        log=lambda text: print(text, file=sys.stderr),
     )
     report = look(dataset)
     print(to_json(report) if arguments.json else show(report))

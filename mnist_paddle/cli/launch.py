@@ -51,7 +51,11 @@ def share_out(own, config) -> tuple[int, bool]:
     if own.devices:
         devices = own.devices.split(",")
         if not found:
-            why = "they are GPUs, and --device cpu wants none" if config.device == "cpu" else gpus.why_none(gpus.is_gpu_build())
+            why = (
+                "they are GPUs, and --device cpu wants none"
+                if config.device == "cpu"
+                else gpus.unavailable_reason(gpus.is_gpu_build())
+            )
             raise UsageError(f"--devices {own.devices}: {why}")
         if not all(device.isdigit() for device in devices):
             raise UsageError(f"--devices {own.devices}: wanted are their numbers, such as 0,1")
@@ -59,7 +63,7 @@ def share_out(own, config) -> tuple[int, bool]:
             raise UsageError(f"--nproc {own.nproc} and --devices {own.devices} differ; leave --nproc out")
         return len(devices), True
     if config.device == "gpu" and not found:
-        raise UsageError(f"--device gpu: {gpus.why_none(gpus.is_gpu_build())}")
+        raise UsageError(f"--device gpu: {gpus.unavailable_reason(gpus.is_gpu_build())}")
     wanted = own.nproc or found or processor_ranks(config, own.nnodes)
     if found and wanted > found:
         raise UsageError(f"--nproc {wanted}: there are {found} GPUs; each rank needs one, or take --device cpu")
