@@ -220,7 +220,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(number):
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_a_stop_before_the_run_began_is_one_line_and_no_error(data, number, tmp_path):
     # Paddle itself waits, as it would while it is being imported.
-    code = "import sys, time, mnist_paddle.signals as s; s.end_at_signal(); print(flush=True); time.sleep(60)"
+    code = "import sys, time, mnist_paddle.system.signals as s; s.end_at_signal(); print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.send_signal(number)

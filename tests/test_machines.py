@@ -15,7 +15,7 @@ from digits import make_digits, write_npz
 FIGURES = """
 import hashlib, json, pathlib, sys, tempfile
 import numpy as np
-from mnist_paddle.record import plots
+from mnist_paddle.tracking import plots
 
 images = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
 captions = ["4 \\u2192 9  98 %", "$1", "", "\\u6570\\u5b57"] + ["1 \\u2192 7  9 %"] * 5

