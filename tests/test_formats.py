@@ -49,7 +49,7 @@ def same(raw, parts):
         np.testing.assert_array_equal(raw.splits[name][1], labels)
 
 
-def refused(path, *words):
+def rejected(path, *words):
     """Read what must be refused: one line, which holds all of the words."""
     with pytest.raises(UsageError) as caught:
         read(path)
@@ -190,7 +190,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_the_content_counts_though_the_name_lies(name, tmp_path):
+def test_the_format_is_detected_from_the_content_not_the_name(name, tmp_path):
     lie, truth = LIES[name]
     write, format_name, parts = FORMATS[truth]
     path = write(tmp_path)
@@ -283,7 +283,7 @@ def test_the_real_mnist_comes_back_from_every_format(name, mnist, tmp_path):
 
 
 @pytest.mark.mnist
-def test_mnist_with_one_changed_pixel_is_refused(mnist, tmp_path):
+def test_mnist_with_one_changed_pixel_is_rejected(mnist, tmp_path):
     train, test = whole(mnist)
     train[0][31_415, 14, 14] ^= 1
     with pytest.raises(UsageError, match=r"idx: .* not mnist .* --dataset custom") as caught:
@@ -771,7 +771,7 @@ def _(folder):
     return npz_with(folder, x_train=IMAGES[:, 1:])
 
 
-@bad("npz of colour images", "train: images have shape [28, 28, 3]; they must be 28x28")
+@bad("npz of color images", "train: images have shape [28, 28, 3]; they must be 28x28")
 def _(folder):
     return npz_with(folder, x_train=np.stack([IMAGES] * 3, axis=-1))
 
@@ -863,25 +863,25 @@ class Reserved:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_refused_in_one_line(name, tmp_path):
+def test_bad_input_is_rejected_in_one_line(name, tmp_path):
     make, words = BAD[name]
     path = make(tmp_path)
-    refused(path, path.parent.name if path.parent.name == "idx" else path.name, *words)
+    rejected(path, path.parent.name if path.parent.name == "idx" else path.name, *words)
 
 
 @pytest.mark.parametrize("name", ["IDX label 10", "IDX cut off in its header", "IDX of 27x28", "gzip cut off"])
 def test_a_bad_file_is_named_when_its_folder_was_given(name, tmp_path):
     path = BAD[name][0](tmp_path)
-    refused(path.parent, path.name, *BAD[name][1])
+    rejected(path.parent, path.name, *BAD[name][1])
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>not found</html>"], ids=["empty", "HTML"])
 @pytest.mark.parametrize("names", [["t10k-images-idx3-ubyte"], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]])
-def test_a_broken_idx_file_is_not_taken_for_an_absent_one(names, data, tmp_path):
+def test_a_broken_idx_file_is_not_mistaken_for_a_missing_one(names, data, tmp_path):
     write_idx(tmp_path / "idx", TRAIN, TEST)
     for name in names:
         written(tmp_path / "idx" / name, data)
-    refused(tmp_path / "idx", names[0])
+    rejected(tmp_path / "idx", names[0])
 
 
 # Bombs: the limit is lowered, so that memory and time are the test's and not the bomb's
@@ -901,7 +901,7 @@ def test_a_bomb_ends_at_the_limit(name, tmp_path, monkeypatch):
     monkeypatch.setattr(containers, "MAX_BYTES", 8 << 20)
     path = BOMBS[name](tmp_path)
     assert path.stat().st_size < 1 << 20
-    refused(path, path.name, "over 8 MiB uncompressed")
+    rejected(path, path.name, "over 8 MiB uncompressed")
 
 
 def test_an_idx_bomb_beyond_the_limit_is_not_unpacked_further_than_its_header_says(tmp_path):
@@ -909,7 +909,7 @@ def test_an_idx_bomb_beyond_the_limit_is_not_unpacked_further_than_its_header_sa
     bomb = gzip.compress(bytes(64 << 20), 1) * 17  # gzip parts may stand one behind the other: 1.06 GiB in 5 MB
     path = idx_with(tmp_path, IMAGES_FILE, bytes, pack=True)
     written(path, path.read_bytes() + bomb)
-    refused(path, path.name, "declares 15,680 bytes, but the file has more")
+    rejected(path, path.name, "declares 15,680 bytes, but the file has more")
     assert time_used() - start < 5
 
 
@@ -957,19 +957,19 @@ class Harm:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 @pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "among arrays"])
-def test_a_malicious_pickle_is_refused_and_not_executed(protocol, wrapped, tmp_path):
+def test_a_malicious_pickle_is_rejected_and_not_executed(protocol, wrapped, tmp_path):
     harm = Harm(os.system, f"touch {tmp_path}/harmed")
     content = ((FLAT, LABELS), (harm, LABELS)) if wrapped else harm
     path = written(tmp_path / "mnist.pkl", b"\x80\x02" * (protocol == 0) + pickle.dumps(content, protocol))
-    refused(path, "mnist.pkl", "is not allowed" if protocol != 5 or not wrapped else "not a pickle", "a source you trust")
+    rejected(path, "mnist.pkl", "is not allowed" if protocol != 5 or not wrapped else "not a pickle", "a source you trust")
     assert not (tmp_path / "harmed").exists()
 
 
 @pytest.mark.parametrize(
     "call", [(eval, "1"), (getattr, 1, "real"), (bytearray, 10), (np.load, "x"), (np.dtype, "O"), (np.dtype, "V99999999")]
 )
-def test_a_pickle_may_ask_for_nothing_but_arrays(call, tmp_path):
-    refused(pickle_with(tmp_path, (FLAT, Harm(*call))), "mnist.pkl", "not a pickle of plain arrays")
+def test_a_pickle_may_only_use_array_globals(call, tmp_path):
+    rejected(pickle_with(tmp_path, (FLAT, Harm(*call))), "mnist.pkl", "not a pickle of plain arrays")
 
 
 # No permission: these tests may run as root, whom no mode stops, so `open` itself is made to refuse
@@ -987,7 +987,7 @@ def test_a_file_without_permission_is_named(name, tmp_path, monkeypatch):
         return true_open(file, *arguments, **settings)
 
     monkeypatch.setattr(builtins, "open", refusing_open)
-    refused(path, locked, "no permission to read it")
+    rejected(path, locked, "no permission to read it")
 
 
 def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
@@ -995,10 +995,10 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "listdir", refusing)
-    refused(tmp_path, tmp_path.name, "no permission to read it")
+    rejected(tmp_path, tmp_path.name, "no permission to read it")
 
 
-def test_a_picture_without_permission_is_not_called_broken_whatever_its_folder_is_called(tmp_path, monkeypatch):
+def test_an_image_without_permission_is_not_reported_as_broken(tmp_path, monkeypatch):
     folder = write_pictures(tmp_path / "my image files", TRAIN)
     true_open = builtins.open
 
@@ -1008,7 +1008,7 @@ def test_a_picture_without_permission_is_not_called_broken_whatever_its_folder_i
         return true_open(file, *arguments, **settings)
 
     monkeypatch.setattr(builtins, "open", refusing_open)
-    refused(folder, ".png", "no permission to read it")
+    rejected(folder, ".png", "no permission to read it")
 
 
 # Pictures
@@ -1032,7 +1032,7 @@ def pictures(tmp_path):
 DIGIT = IMAGES[0]  # white on black, with a dark border
 
 
-def test_a_picture_as_mnist_has_it_is_unchanged_and_has_no_note(pictures):
+def test_an_image_in_mnists_format_is_unchanged_without_a_note(pictures):
     images, notes = pictures(Image.fromarray(DIGIT))
     assert (images[0] == DIGIT).all()
     assert notes == []
@@ -1049,19 +1049,19 @@ def test_a_picture_as_mnist_has_it_is_unchanged_and_has_no_note(pictures):
     ],
     ids=["RGB", "RGBA", "LA", "P", "16 bits"],
 )
-def test_a_grey_picture_in_another_mode_is_the_same_and_noted(picture, pictures):
+def test_a_gray_image_in_another_mode_is_equal_and_noted(picture, pictures):
     images, notes = pictures(picture)
     np.testing.assert_array_equal(images[0], DIGIT)
     assert notes == ["1 images converted to grayscale"]
 
 
-def test_one_bit_pictures_are_black_and_white(pictures):
+def test_one_bit_images_are_black_and_white(pictures):
     images, notes = pictures(Image.fromarray(DIGIT > 127))
     np.testing.assert_array_equal(images[0], np.where(DIGIT > 127, 255, 0))
     assert notes == ["1 images converted to grayscale"]
 
 
-def test_colour_becomes_luma(pictures):
+def test_color_becomes_luma(pictures):
     image = np.zeros((28, 28, 3), np.uint8)
     image[10, 10:13] = np.diag([255, 255, 255])  # red, green, blue
     images, _ = pictures(Image.fromarray(image))
@@ -1069,7 +1069,7 @@ def test_colour_becomes_luma(pictures):
     assert images[0].sum() == 76 + 150 + 29
 
 
-def test_a_transparent_ground_is_paper(pictures):
+def test_a_transparent_background_becomes_white(pictures):
     drawn = np.zeros((28, 28, 4), np.uint8)  # black, and all of it transparent
     drawn[..., 3] = DIGIT
     images, notes = pictures(Image.fromarray(drawn))
@@ -1085,7 +1085,7 @@ def test_black_on_white_is_inverted_and_counted(pictures):
 
 @pytest.mark.parametrize(("width", "height"), [(280, 280), (14, 14), (56, 28), (40, 280), (1, 1), (500, 1)])
 @pytest.mark.parametrize("ground", [0, 255])
-def test_another_size_becomes_28x28_with_the_whole_picture_in_the_middle(width, height, ground, pictures):
+def test_another_size_is_resized_and_centered_in_28x28(width, height, ground, pictures):
     image = np.full((height, width), ground, np.uint8)
     top, left = height // 4, width // 4
     if width > 8 and height > 8:
@@ -1106,7 +1106,7 @@ def test_every_common_file_type_is_read(suffix, pictures):
     assert np.abs(images[0].astype(int) - DIGIT).max() == 0 if exact else np.abs(images[0].astype(int) - DIGIT).mean() < 8
 
 
-def test_a_turned_photograph_is_turned_back(pictures, tmp_path):
+def test_exif_rotation_is_applied(pictures, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # Orientation: to be turned by 90 degrees clockwise
     (tmp_path / "mine" / "3").mkdir(parents=True)
@@ -1115,7 +1115,7 @@ def test_a_turned_photograph_is_turned_back(pictures, tmp_path):
     np.testing.assert_array_equal(images[0], DIGIT)
 
 
-def test_hidden_files_are_passed_over_and_counted(tmp_path):
+def test_hidden_files_are_skipped_and_counted(tmp_path):
     folder = write_pictures(tmp_path / "mine", TRAIN)
     for name in ("3/.DS_Store", "4/.DS_Store", "4/Thumbs.db"):
         (folder / name).write_bytes(b"\0\0\0\1Bud1")
@@ -1134,16 +1134,16 @@ STRAY = {
 
 
 @pytest.mark.parametrize("name", STRAY)
-def test_what_does_not_belong_among_pictures_is_named(name, tmp_path):
+def test_unexpected_files_among_images_are_named(name, tmp_path):
     folder = write_pictures(tmp_path / "mine", TRAIN)
     path = folder / STRAY[name]
     path.parent.mkdir(exist_ok=True)
     path.write_text("not a picture")
     where = path.parent if path.parent.name in ("ten", "more", "10") else path
-    refused(folder, str(where))
+    rejected(folder, str(where))
 
 
-def test_what_does_not_belong_among_parts_is_named(tmp_path):
+def test_unexpected_files_next_to_splits_are_named(tmp_path):
     for part in ("train", "test"):
         write_pictures(tmp_path / "mine" / part, TRAIN)
     (tmp_path / "mine" / "labels.csv").write_text("1,2\n")
@@ -1154,40 +1154,40 @@ def test_what_does_not_belong_among_parts_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("one", "other"), [("train", "training"), ("val", "validation"), ("test", "Test")])
-def test_one_part_under_two_names_is_refused(one, other, tmp_path):
+def test_one_split_under_two_names_is_rejected(one, other, tmp_path):
     for part in ("train", "test", one, other):
         if not (tmp_path / "mine" / part).exists():
             write_pictures(tmp_path / "mine" / part, TRAIN)
     if not {one, other} <= set(os.listdir(tmp_path / "mine")):
         pytest.skip("this file system does not tell capitals apart")
-    refused(tmp_path / "mine", one, other)
+    rejected(tmp_path / "mine", one, other)
 
 
-def test_parts_without_a_test_part_are_refused(tmp_path):
+def test_splits_without_a_test_split_are_rejected(tmp_path):
     write_pictures(tmp_path / "mine" / "train", TRAIN)
-    refused(tmp_path / "mine", "expected train and test, or class folders 0 to 9")
+    rejected(tmp_path / "mine", "expected train and test, or class folders 0 to 9")
 
 
-def test_class_folders_without_pictures_are_refused(tmp_path):
+def test_class_folders_without_images_are_rejected(tmp_path):
     (tmp_path / "mine" / "7").mkdir(parents=True)
-    refused(tmp_path / "mine", "mine: no images")
+    rejected(tmp_path / "mine", "mine: no images")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp"])
 @pytest.mark.parametrize("damage", ["cut off", "empty", "noise"])
-def test_a_picture_that_can_not_be_read_is_named(suffix, damage, tmp_path):
+def test_an_unreadable_image_is_named(suffix, damage, tmp_path):
     folder = write_pictures(tmp_path / "mine", TRAIN)
     path = folder / "3" / f"99999.{suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)).save(path)
     data = path.read_bytes()
     written(path, {"cut off": data[: len(data) // 2], "empty": b"", "noise": bytes(range(1, 200))}[damage])
-    refused(folder, str(path), "repair or remove it")
+    rejected(folder, str(path), "repair or remove it")
 
 
-def test_a_picture_bomb_is_refused_before_it_is_unpacked(tmp_path):
+def test_an_image_bomb_is_rejected_before_it_is_unpacked(tmp_path):
     folder = write_pictures(tmp_path / "mine", TRAIN)
     Image.new("1", (30_000, 30_000)).save(folder / "3" / "bomb.png")
-    refused(folder, "bomb.png")
+    rejected(folder, "bomb.png")
 
 
 # Fuzz: whatever happens to the bytes, a `UsageError` or valid digits come out
@@ -1322,12 +1322,12 @@ def read_or_refuse(path):
 )
 @given(mutations=MUTATIONS)
 @example(mutations=[])
-def test_mutated_bytes_are_refused_or_valid(name, place, mutations):
+def test_mutated_bytes_are_rejected_or_valid(name, place, mutations):
     data, write = FUZZED[name]
     read_or_refuse(write(place, mutated(data, mutations)))
 
 
-def test_noise_is_refused_or_valid(place):
+def test_noise_is_rejected_or_valid(place):
     generator = random.Random(0)
     for head in (
         b"",

@@ -1,4 +1,4 @@
-"""Paths as users type them, and runs that are looked at from elsewhere."""
+"""Paths as users type them, and runs used from another folder."""
 
 import shlex
 import subprocess
@@ -30,7 +30,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_the_home_folder_is_understood_in_every_path_from_flags_yaml_and_python(name, home):
+def test_the_home_folder_is_expanded_in_every_path_from_flags_yaml_and_python(name, home):
     expected = str(home / "a")
     (home / "recipe.yaml").write_text(f"{name}: ~/a\n")
     for argv in ([f"--{name}=~/a"], [f"--{name}", "~/a"], ["--config", "~/recipe.yaml"], ["--config=~/recipe.yaml"]):
@@ -41,7 +41,7 @@ def test_the_home_folder_is_understood_in_every_path_from_flags_yaml_and_python(
 
 
 @pytest.mark.parametrize("path", ["~no_such_user/x", "~no_such_user"])
-def test_a_user_who_is_not_there_is_one_line_that_names_the_setting(path, home):
+def test_an_unknown_user_is_one_line_that_names_the_setting(path, home):
     asked = [(f"--{name}", lambda name=name: load_config([f"--{name}", path])) for name in PATHS]
     asked += [("--config", lambda: load_config(["--config", path])), ("--data_dir", lambda: read_local(path))]
     asked += [("the run", lambda: load(path)), ("--output_dir", lambda: to_resume(path))]
@@ -107,7 +107,7 @@ def evaluate():
     return evaluate.main
 
 
-def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_has_gone(home, evaluate, capsys, monkeypatch):
+def test_a_moved_run_is_evaluated_and_resumed_and_reports_missing_data(home, evaluate, capsys, monkeypatch):
     data = write_npz(Path("digits.npz").resolve(), make_digits(200), make_digits(40, seed=1))
     small = {"dataset": "custom", "model": "linear", "epochs": 1, "device": "cpu", "threads": 1}
     fit(Config(**small, data_dir="digits.npz", output_dir="run", max_minutes=1e-9), say=lambda text: None)
