@@ -50,7 +50,7 @@ def same(raw, parts):
 
 
 def rejected(path, *words):
-    """Read what must be refused: one line, which holds all of the words."""
+    """Read a bad file; the error is one line that contains all words."""
     with pytest.raises(UsageError) as caught:
         read(path)
     text = str(caught.value)
@@ -297,7 +297,7 @@ BAD = {}
 
 
 def bad(name, *words):
-    """Decorator: a maker of something that must be refused."""
+    """Decorator for functions that create bad input."""
 
     def enter(make):
         BAD[name] = make, words
@@ -1300,7 +1300,7 @@ def mutated(data, mutations):
 
 
 def read_or_refuse(path):
-    """Read; what comes out is refused in one line or is valid."""
+    """Read; the input is rejected in one line or the result is valid."""
     try:
         raw = read(path)
     except UsageError as error:
