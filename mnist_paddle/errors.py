@@ -1,20 +1,20 @@
-"""The exceptions that a user sees as one line."""
+"""Exceptions whose message is printed to the user as one line, without a traceback."""
 
 
 class UsageError(Exception):
-    """Something the user can mend: one line that says what is wrong, where, and what to do. Scripts exit with 2."""
+    """An error that the user can fix. The message is one line: what is wrong, where, and what to do. Exit status 2."""
 
     status = 2
 
 
 class RunError(Exception):
-    """A run that cannot go on (the loss is not finite, the disk is full): one line, exit status 1."""
+    """An error that stops a run, such as a non-finite loss or a full disk. Exit status 1."""
 
     status = 1
 
 
 class Interrupted(RunError):
-    """A run that a signal ended, after saving; its exit status is 128 + the signal's number, as a shell has it."""
+    """A run that saved and stopped because of a signal. Exit status 128 + signal number, as in a shell."""
 
     def __init__(self, message: str, signal: int):
         super().__init__(message)
@@ -23,6 +23,6 @@ class Interrupted(RunError):
 
 
 class LostConnection(RunError):
-    """A rank that the others left alone. The fault lies elsewhere and another try may work: exit status 75 (EX_TEMPFAIL)."""
+    """This rank lost its connection to the others. The cause is elsewhere and a retry may work: exit status 75 (EX_TEMPFAIL)."""
 
     status = 75

@@ -1,4 +1,4 @@
-"""Figures that say how good a network is: pure NumPy, from outputs and labels."""
+"""Classification metrics in pure NumPy: from a network's outputs and the labels."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,11 @@ CLASSES = 10
 
 
 def predict(outputs: np.ndarray) -> np.ndarray:
-    """The digits that outputs [n, k] mean: the largest score; of a regression head (k = 1) the nearest digit -> int64 [n]."""
+    """Predicted digits: the class with the highest score, or for one output the nearest digit: [n, k] -> int64 [n].
+
+    >>> predict(np.array([[-3.0], [4.6], [12.0]])).tolist()
+    [0, 5, 9]
+    """
     if outputs.shape[1] == 1:
         numbers = np.nan_to_num(outputs[:, 0], nan=0.0, posinf=CLASSES - 1, neginf=0.0)  # NaN has no nearest digit
         return np.clip(np.rint(numbers), 0, CLASSES - 1).astype(np.int64)
@@ -20,36 +24,40 @@ def predict(outputs: np.ndarray) -> np.ndarray:
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Softmax of scores [n, 10]; a regression head is certain of its digit -> float64 [n, 10]."""
+    """Softmax of the scores; for one output, probability 1 for the predicted digit: [n, k] -> float64 [n, 10]."""
     if outputs.shape[1] == 1:
         return np.eye(CLASSES)[predict(outputs)]
     outputs = outputs.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # rows that are not finite have no probabilities: NaN
+    with np.errstate(invalid="ignore"):  # non-finite rows become NaN
         scores = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return scores / scores.sum(axis=1, keepdims=True)
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """How often label i was taken for j: int64 [10, 10], rows the labels, columns the predictions."""
+    """How often label i was predicted as j: int64 [10, 10], rows are labels, columns predictions.
+
+    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]))[:2, :2].tolist()
+    [[1, 1], [0, 1]]
+    """
     flat = labels.astype(np.int64) * CLASSES + predictions
     return np.bincount(flat, minlength=CLASSES * CLASSES).reshape(CLASSES, CLASSES)
 
 
 def per_class(confusion: np.ndarray) -> list[dict]:
-    """Precision, recall and F1 of every class, as shares of 1 (0 where there is nothing to divide by), and its image count."""
+    """Precision, recall, F1 and support (number of images) of every class, as fractions; 0 where undefined."""
     hits = np.diag(confusion)
     rows = []
-    for digit, (hit, labelled, predicted) in enumerate(zip(hits, confusion.sum(axis=1), confusion.sum(axis=0))):
+    for digit, (hit, labeled, predicted) in enumerate(zip(hits, confusion.sum(axis=1), confusion.sum(axis=0))):
         precision = hit / predicted if predicted else 0.0
-        recall = hit / labelled if labelled else 0.0
-        f1 = 2 * hit / (labelled + predicted) if labelled + predicted else 0.0
+        recall = hit / labeled if labeled else 0.0
+        f1 = 2 * hit / (labeled + predicted) if labeled + predicted else 0.0
         row = {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
-        rows.append({"label": digit, **row, "support": int(labelled)})
+        rows.append({"label": digit, **row, "support": int(labeled)})
     return rows
 
 
 def report_text(confusion: np.ndarray) -> str:
-    """Per-class figures and the confusion matrix as a table for the terminal."""
+    """Per-class metrics and the confusion matrix as text for the terminal."""
     confusion = np.asarray(confusion)
     lines = ["class  precision  recall      F1  images"]
     for row in per_class(confusion):
@@ -65,7 +73,7 @@ def report_text(confusion: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network's answers for a whole split: labels uint8 [n], outputs float32 [n, k], losses float32 [n]."""
+    """The results of evaluating a split: labels uint8 [n], outputs float32 [n, k], losses float32 [n]."""
 
     labels: np.ndarray
     outputs: np.ndarray
@@ -73,54 +81,54 @@ class Evaluation:
 
     @cached_property
     def predictions(self) -> np.ndarray:
-        """int64 [n]."""
+        """Predicted digits, int64 [n]."""
         return predict(self.outputs)
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """float64 [n, 10]."""
+        """Class probabilities, float64 [n, 10]."""
         return probabilities(self.outputs)
 
     @property
     def confusion(self) -> np.ndarray:
-        """int64 [10, 10], rows labels, columns predictions."""
+        """Confusion matrix, int64 [10, 10]: rows are labels, columns predictions."""
         return confusion_matrix(self.labels, self.predictions)
 
     @property
     def accuracy(self) -> float:
-        """Percent; NaN where there are no examples."""
+        """Percent of correct predictions; NaN for an empty split."""
         return float(100 * (self.predictions == self.labels).mean()) if len(self.labels) else math.nan
 
     @property
     def loss(self) -> float:
-        """Mean over the examples, summed in float64; NaN where there are none."""
+        """Mean loss, accumulated in float64; NaN for an empty split."""
         return float(self.losses.astype(np.float64).mean()) if len(self.losses) else math.nan
 
     @property
     def is_regression(self) -> bool:
-        """Whether the network gives one number, which says nothing of how sure it is."""
+        """Whether the network has a single output, and therefore no probabilities."""
         return self.outputs.shape[1] == 1
 
     def worst(self, count: int) -> np.ndarray:
-        """Up to `count` wrongly recognized examples: the surest first, of one output those farthest from their label."""
+        """Indices of up to `count` misclassified examples: most confident first, or for one output farthest from the label."""
         wrong = np.flatnonzero(self.predictions != self.labels)
         if self.is_regression:
-            bad = np.abs(self.outputs[wrong, 0] - self.labels[wrong])
+            badness = np.abs(self.outputs[wrong, 0] - self.labels[wrong])
         else:
-            bad = self.probabilities[wrong, self.predictions[wrong]]
-        return wrong[np.argsort(-bad, kind="stable")][:count]
+            badness = self.probabilities[wrong, self.predictions[wrong]]
+        return wrong[np.argsort(-badness, kind="stable")][:count]
 
     def captions(self, examples) -> list[str]:
-        """For every example: label, prediction, and how sure the network was, or the one number that it gave."""
+        """A caption per example: label, prediction, and the probability of the prediction or the single output."""
         if self.is_regression:
             values = [float(value) for value in self.outputs[examples, 0]]
             shown = [f"{value:.1f}" if abs(value) < 1000 else f"{value:.1e}" for value in values]
             return [f"{self.labels[i]} → {self.predictions[i]}  ({value})" for i, value in zip(examples, shown)]
-        share = self.probabilities[examples, self.predictions[examples]]
-        return [f"{self.labels[i]} → {self.predictions[i]}  {100 * s:.0f} %" for i, s in zip(examples, share)]
+        confidence = self.probabilities[examples, self.predictions[examples]]
+        return [f"{self.labels[i]} → {self.predictions[i]}  {100 * p:.0f} %" for i, p in zip(examples, confidence)]
 
     def summary(self) -> dict:
-        """Everything as plain numbers, for JSON; None for what is not finite."""
+        """All metrics as plain numbers for JSON; None for non-finite values."""
         confusion = self.confusion
         figures = {"count": len(self.labels), "accuracy": self.accuracy, "loss": self.loss}
         return {**finite(figures), "classes": per_class(confusion), "confusion": confusion.tolist()}

@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Fixtures shared by the tests."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 @pytest.fixture(scope="session")
 def mnist():
-    """The real MNIST, through the project's own sources; an error where it cannot be had."""
+    """The real MNIST, through the project's own sources; an error if it is not available."""
     return load_dataset("mnist")
 
 

@@ -197,12 +197,12 @@ def test_a_master_may_be_a_host_name_and_must_be_this_machine():
 
 
 def test_the_actual_reason_for_a_missing_gpu_is_given(monkeypatch):
-    assert "install paddlepaddle-gpu" in gpus.why_none(gpu_build=False)
+    assert "install paddlepaddle-gpu" in gpus.unavailable_reason(gpu_build=False)
     monkeypatch.setattr(gpus, "has_driver", lambda: False)
-    assert "no NVIDIA driver found" in gpus.why_none(gpu_build=True)
+    assert "no NVIDIA driver found" in gpus.unavailable_reason(gpu_build=True)
     monkeypatch.setattr(gpus, "has_driver", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert "CUDA_VISIBLE_DEVICES=7 may hide it" in gpus.why_none(gpu_build=True)
+    assert "CUDA_VISIBLE_DEVICES=7 may hide it" in gpus.unavailable_reason(gpu_build=True)
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
@@ -225,7 +225,7 @@ def test_a_stop_before_the_run_began_is_one_line_and_no_error(data, number, tmp_
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.send_signal(number)
-        assert process.stderr.read() == f"stopped by {number.name} before the run began\n"
+        assert process.stderr.read() == f"stopped by {number.name} before the run started\n"
     assert process.returncode == 128 + number
 
 

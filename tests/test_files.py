@@ -1,4 +1,4 @@
-"""Files that are whole at every moment, also where a file system or a user may not do everything."""
+"""Atomic writes, also on file systems or for users with restrictions."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ def is_folder(descriptor) -> bool:
 
 
 def refuse(monkeypatch, code, of_folders_only=False):
-    """Let the system refuse fsync."""
+    """Make fsync fail."""
 
     def fsync(descriptor):
         if is_folder(descriptor) or not of_folders_only:

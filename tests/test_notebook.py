@@ -1,4 +1,4 @@
-"""What earlier cells of a notebook left behind changes neither a run nor is changed by it."""
+"""State left by earlier notebook cells does not affect a run and is not changed by it."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ def draw_nothing(patch):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory, small):
-    """The weights and the accuracy of a run that nothing came before."""
+    """The weights and accuracy of a run in a fresh process."""
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
         folder = tmp_path_factory.mktemp("plain") / "run"
@@ -40,7 +40,7 @@ def plain(tmp_path_factory, small):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Runs without figures, which take most of their time."""
+    """Runs without figures, which take most of the time."""
     draw_nothing(monkeypatch)
 
 

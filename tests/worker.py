@@ -27,12 +27,13 @@ def in_float64() -> None:
 
     from mnist_paddle.data import loader
     from mnist_paddle.experiment import evaluation
-    from mnist_paddle.system import isolation
+    from mnist_paddle.system import global_state
 
-    isolation.DTYPE = "float64"
+    global_state.DTYPE = "float64"
     paddle.set_default_dtype("float64")
-    normalise = loader.normalise
-    loader.normalise = evaluation.normalise = lambda pixels: normalise(pixels).astype(np.float64)
+    normalize = loader.normalize
+    evaluation.normalise = evaluation.normalize = lambda pixels: normalize(pixels).astype(np.float64)
+    loader.normalize = evaluation.normalize
 
 
 def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:

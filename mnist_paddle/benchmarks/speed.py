@@ -124,11 +124,11 @@ def loader_of(reader: str):
 def loader_numpy(steps: int) -> float:
     """This toolkit's batches as NumPy arrays, float32, normalized, shuffled: images/s."""
     from mnist_paddle.data.dataset import Split
-    from mnist_paddle.data.loader import Plan, make_batch
+    from mnist_paddle.data.loader import Sampler, make_batch
 
-    split, plan = Split(*random_digits(50_000)), Plan(50_000, BATCH)
+    split, sampler = Split(*random_digits(50_000)), Sampler(50_000, BATCH)
     counter = iter(range(10**9))
-    return speed(lambda: make_batch(split, plan, next(counter)), steps)
+    return speed(lambda: make_batch(split, sampler, next(counter)), steps)
 
 
 def saving(every: int):

@@ -59,7 +59,7 @@ def main(argv) -> int:
         arguments.dataset,
         arguments.data_dir,
         arguments.validation_size,
-        say=lambda text: print(text, file=sys.stderr),
+        log=lambda text: print(text, file=sys.stderr),
     )
     report = inspect(dataset)
     print(to_json(report) if arguments.json else show(report))

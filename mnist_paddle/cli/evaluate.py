@@ -7,7 +7,7 @@ from mnist_paddle import UsageError, load_dataset
 from ..distributed import communication
 from ..system import startup
 from ..system.files import to_json
-from ..system.paths import recorded
+from ..system.paths import recorded_data
 from . import entry
 from .command_line import import_plugins
 
@@ -49,7 +49,10 @@ def load_data(arguments, settings: dict, trained_on):
         )
     name = arguments.dataset or ("custom" if settings["dataset"] == "arrays" else settings["dataset"])
     dataset = load_sized(
-        name, arguments.data_dir if given else recorded(settings["data_dir"], arguments.run), settings["validation_size"], given
+        name,
+        arguments.data_dir if given else recorded_data(settings["data_dir"], arguments.run),
+        settings["validation_size"],
+        given,
     )
     if trained_on not in (None, dataset.fingerprint()):
         if not given:
@@ -64,11 +67,11 @@ def load_data(arguments, settings: dict, trained_on):
 def load_sized(name: str, data_dir, validation_size, given: bool):
     """The dataset, split as for the training; another one by its own default where that split is too large for it."""
     try:
-        return load_dataset(name, data_dir, validation_size, say=tell)
+        return load_dataset(name, data_dir, validation_size, log=tell)
     except UsageError:
         if validation_size is None or not given:
             raise
-        return load_dataset(name, data_dir, None, say=lambda text: None)
+        return load_dataset(name, data_dir, None, log=lambda text: None)
 
 
 def tell(text: str) -> None:

@@ -1,8 +1,8 @@
-"""Numbers that are no longer numbers: weights, losses and layer outputs that are infinite or NaN, and the layer where that began.
+"""Detects non-finite (infinite or NaN) losses, weights and layer outputs, and locates the first layer with one.
 
-A network can be broken without showing it. On a CPU Paddle's ReLU turns NaN into 0, so a network whose first layer is all NaN
-answers every image alike, with a loss of 2.30. The loss alone therefore proves nothing: the weights are checked too, at every
-point of the training curves and before every evaluation and checkpoint, and an evaluation watches the output of every layer.
+A finite loss does not prove that a model is intact. On a CPU Paddle's ReLU turns NaN into 0, so a network whose first layer is
+all NaN predicts the same for every image, with a loss of 2.30. The weights are therefore checked too, whenever metrics are
+logged and before every evaluation and checkpoint, and an evaluation monitors the output of every layer.
 """
 
 from contextlib import contextmanager
@@ -16,8 +16,8 @@ from ..errors import RunError
 REMEDY = "try a smaller --learning_rate, --warmup_epochs 1 or --clip_norm 1"
 
 
-class NotFinite(RunError):
-    """The loss, a weight or a layer's output is infinite or NaN. `layer` says where, as far as it is known."""
+class NonFiniteError(RunError):
+    """A loss, weight or layer output is infinite or NaN. `layer` names the layer, if known."""
 
     def __init__(self, what: str, layer: str = "", step: Optional[int] = None):
         super().__init__(f"{what}{f' at step {step:,}' if step is not None else ''}{f' ({layer})' if layer else ''}")
@@ -25,56 +25,56 @@ class NotFinite(RunError):
 
 
 def is_finite(tensors) -> bool:
-    """Whether all numbers of all tensors are finite. Waits for the device once."""
-    found = [paddle.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point() and tensor.size]
-    return not found or bool(paddle.stack(found).all().item())
+    """Whether all values of all tensors are finite. Synchronizes with the device once."""
+    finite = [paddle.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point() and tensor.size]
+    return not finite or bool(paddle.stack(finite).all().item())
 
 
-def first_broken(tensors: dict) -> Optional[str]:
-    """The name of the first tensor that holds a number that is not finite, or None where all are sound."""
+def first_nonfinite(tensors: dict) -> Optional[str]:
+    """The name of the first tensor with a non-finite value, or None."""
     if is_finite(tensors.values()):
         return None
     return next(name for name, tensor in tensors.items() if not is_finite([tensor]))
 
 
 def check_loss(loss, model, images, step: int) -> None:
-    """Raise `NotFinite` for a loss that is not a number, before any weight is changed by it, with the layer where that began.
+    """Raise `NonFiniteError`, naming the first non-finite layer, before a non-finite loss changes any weight.
 
-    On a GPU reading a number in every step would make it wait; and of several ranks none may stop alone. There the next point of
-    the training curves tells (`Window.settle`).
+    Only on a CPU with one rank: reading the loss in every step would stall a GPU, and one of several ranks must not stop alone.
+    There it is detected when metrics are next logged (`Window.settle`).
     """
     if communication.world_size() > 1 or not loss.place.is_cpu_place() or is_finite([loss]):
         return
-    raise NotFinite("the loss is not finite", origin(model, images), step)
+    raise NonFiniteError("the loss is not finite", find_nonfinite_layer(model, images), step)
 
 
 @paddle.no_grad()
-def origin(model, images) -> str:
-    """The first layer, in the order of the computation, whose output is not finite for these images; else the outputs' loss."""
+def find_nonfinite_layer(model, images) -> str:
+    """A description of the first layer, in order of computation, with a non-finite output for `images`; else of the loss."""
     broken = []
-    with watched(model, broken):
+    with monitor_layers(model, broken):
         model(images)
-    return broken[0] if broken else "every layer's output is finite; the loss of them is not"
+    return broken[0] if broken else "all layer outputs are finite, the loss is not"
 
 
 @contextmanager
-def watched(model, broken: list):
-    """Inside, every call of the model adds to `broken` the layers whose output is not finite, in the order of the computation."""
+def monitor_layers(model, broken: list):
+    """Within this context, forward passes append to `broken` each layer with a non-finite output, in order of computation."""
     hooks = []
 
-    def watcher(name, layer):
-        def watch(layer_, inputs, outputs):
+    def make_hook(name, layer):
+        def hook(layer_, inputs, outputs):
             if not is_finite(_tensors(outputs)):
-                bad = first_broken(dict(layer.named_parameters(include_sublayers=False)))
-                broken.append(f"layer {name}, a {type(layer).__name__}: its {bad or 'output'} is not finite")
+                parameter = first_nonfinite(dict(layer.named_parameters(include_sublayers=False)))
+                broken.append(f"layer {name}, a {type(layer).__name__}: its {parameter or 'output'} is not finite")
 
-        return watch
+        return hook
 
     try:
         for name, layer in model.named_sublayers():
-            hooks.append(layer.register_forward_post_hook(watcher(name, layer)))
+            hooks.append(layer.register_forward_post_hook(make_hook(name, layer)))
         if not hooks:
-            hooks.append(model.register_forward_post_hook(watcher("(the whole)", model)))
+            hooks.append(model.register_forward_post_hook(make_hook("(the whole model)", model)))
         yield
     finally:
         for hook in hooks:
@@ -82,7 +82,10 @@ def watched(model, broken: list):
 
 
 def _tensors(outputs) -> list:
-    """The tensors in what a layer returns: one, or nested tuples of them as from a recurrent layer."""
+    """All tensors in a layer's return value: a tensor or nested tuples, as of a recurrent layer."""
     if isinstance(outputs, (list, tuple)):
-        return [tensor for part in outputs for tensor in _tensors(part)]
+        return [tensor for output in outputs for tensor in _tensors(output)]
     return [outputs] if isinstance(outputs, paddle.Tensor) else []
+
+
+NotFinite, first_broken, watched = NonFiniteError, first_nonfinite, monitor_layers  # the former names

@@ -1,4 +1,4 @@
-"""Which device computes, with how many threads, and in which versions."""
+"""Device, number of CPU threads, and library versions."""
 
 import platform
 from typing import Optional
@@ -12,34 +12,34 @@ from ..version import __version__
 from . import gpus
 from .startup import usable_cores
 
-MOST_THREADS = 4  # beyond a few, matrix products as small as these gain nothing
+MAX_THREADS = 4  # more do not speed up matrix products this small
 
 
 def gpu_count() -> int:
-    """How many GPUs this Paddle sees; 0 where it is built for processors."""
+    """The number of GPUs that Paddle can use; 0 for a CPU build."""
     return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
 
 
-def set_device(wanted: str, threads: int = 0, gpu: int = 0, cores: Optional[int] = None) -> str:
-    """Choose the device and name it; on a processor also the threads of its matrix products (0: one per core, 4 at the most).
+def set_device(device: str, threads: int = 0, gpu: int = 0, cores: Optional[int] = None) -> str:
+    """Set the device ("auto", "cpu", "gpu") and return "cpu" or "gpu". On a CPU, also set the number of threads.
 
-    `gpu`: the number of the GPU to use where there are several; `cores`: how many are this process's own (default: all).
-    Raises `UsageError` where there is no such device.
+    `threads`: of matrix products (0: one per core, at most 4); `gpu`: the GPU's index; `cores`: available to this process
+    (default: all). Raises `UsageError` if there is no such device.
     """
     has_gpu = gpu_count() > 0
-    if wanted == "gpu" and not has_gpu:
-        raise UsageError(f"--device gpu: {gpus.why_none(paddle.is_compiled_with_cuda())}")
-    if wanted != "cpu" and has_gpu:
+    if device == "gpu" and not has_gpu:
+        raise UsageError(f"--device gpu: {gpus.unavailable_reason(paddle.is_compiled_with_cuda())}")
+    if device != "cpu" and has_gpu:
         paddle.set_device(f"gpu:{gpu}")
         return "gpu"
     paddle.set_device("cpu")
     # Paddle starts with one thread; ranks share the cores.
-    core.set_num_threads(threads or max(1, min(MOST_THREADS, cores or usable_cores())))
+    core.set_num_threads(threads or max(1, min(MAX_THREADS, cores or usable_cores())))
     return "cpu"
 
 
 def versions() -> dict:
-    """What the numbers depend on."""
+    """Versions of the libraries that results depend on."""
     return {
         "mnist_paddle": __version__,
         "paddle": paddle.__version__,

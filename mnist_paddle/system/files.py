@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of one; and JSON that every reader accepts."""
+"""Atomic file writes, and strict JSON without NaN or infinity."""
 
 import errno
 import json
@@ -6,15 +6,14 @@ import math
 import os
 from pathlib import Path
 
-# How file systems say that they can't flush (CIFS, VirtualBox's shared folders, some FUSE). A full or broken
-# disk says something else.
+# Error codes of file systems without fsync (CIFS, VirtualBox shared folders, some FUSE). A full or broken disk has others.
 CANNOT_FLUSH = {getattr(errno, name, None) for name in "EINVAL ENOTSUP EOPNOTSUPP ENOSYS ENOTTY".split()}
-# A folder may also be one that can be written but not opened.
+# Folders can be writable but not readable.
 CANNOT_FLUSH_FOLDER = CANNOT_FLUSH | {errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
 
 
 def to_json(content, **options) -> str:
-    """`content` as JSON text. Numbers that are not finite become null, for JSON has no NaN.
+    """`content` as JSON text. Non-finite numbers become null, since JSON has no NaN.
 
     >>> to_json({"loss": float("nan"), "steps": [1, 2.5]})
     '{"loss": null, "steps": [1, 2.5]}'
@@ -23,7 +22,7 @@ def to_json(content, **options) -> str:
 
 
 def finite(content):
-    """The same dicts, lists and values, with None for every number that is not finite."""
+    """A copy of nested dicts and lists with None for every non-finite number."""
     if isinstance(content, dict):
         return {name: finite(value) for name, value in content.items()}
     if isinstance(content, (list, tuple)):
@@ -32,23 +31,23 @@ def finite(content):
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path`, flush to disk, rename over it: after a crash the old file or the new one is there, whole."""
+    """Write a temporary file, flush it to disk, rename it to `path`. A crash leaves either the old or the new file, complete."""
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             flush_to_disk(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename itself is safe only once the folder is on disk
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename is durable only after the folder is flushed
         flush_folder(path.parent)
 
 
 def flush_to_disk(descriptor: int) -> None:
-    """fsync, where the file system has it. Raises OSError for a disk that is full or broken."""
+    """fsync a file, if the file system supports it. Raises OSError for a full or broken disk."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -57,7 +56,7 @@ def flush_to_disk(descriptor: int) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """fsync of a folder, where the file system has it and the user may open the folder."""
+    """fsync a folder, if the file system supports it and the user may open the folder."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:

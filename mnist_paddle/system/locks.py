@@ -1,19 +1,19 @@
-"""Locks between processes. A lock goes with its process, however that ends."""
+"""File locks between processes. The system releases a lock when its process ends, however it ends."""
 
 import os
 from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
-PATIENCE = 3  # seconds of waiting after which the user is told what is waited for
+NOTICE_SECONDS = 3  # of waiting, after which the user is told the reason
 
 
 @contextmanager
 def locked(path, waiting=None):
-    """Inside, no other process has the lock of the file `path`.
+    """Hold the lock file `path`, exclusively among all processes.
 
-    Where one has it, raises `filelock.Timeout` at once; with `waiting`, waits for as long as it takes and calls `waiting()` once,
-    after three seconds. Yields False on a file system without locks: there two processes are not kept apart.
+    If another process holds it, raises `filelock.Timeout` at once; or, with `waiting`, waits indefinitely and calls `waiting()`
+    once, after three seconds. Yields True, or False on a file system without locks, where nothing is excluded.
     """
     if not can_lock(path):
         yield False
@@ -23,7 +23,7 @@ def locked(path, waiting=None):
         lock.acquire(timeout=0)
     else:
         try:
-            lock.acquire(timeout=PATIENCE)
+            lock.acquire(timeout=NOTICE_SECONDS)
         except Timeout:
             waiting()
             lock.acquire()
@@ -34,18 +34,18 @@ def locked(path, waiting=None):
 
 
 def can_lock(path) -> bool:
-    """Whether the file system has locks (some NFS, CIFS and FUSE have none); where it has not, FileLock would wait for ever.
+    """Whether the file system supports locks (some NFS, CIFS and FUSE do not). Without support, FileLock would wait forever.
 
-    Raises OSError where the file can't be made.
+    Raises OSError if the file can't be created.
     """
     try:
         import fcntl
-    except ImportError:  # Windows always has
+    except ImportError:  # Windows always supports locks
         return True
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # held by another process; some file systems say so by EACCES
+    except (BlockingIOError, PermissionError):  # held by another process; some file systems return EACCES
         return True
     except OSError:
         return False

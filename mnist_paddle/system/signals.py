@@ -1,29 +1,33 @@
-"""Signals that ask a process to stop: heard between two steps, passed over where the parent ignores them, said in one line."""
+"""Stop signals: handled between steps, ignored if the parent process ignores them, reported in one line."""
 
 import contextlib
 import os
 import signal
 import threading
 
-from .console import end_with, silence_lost_terminal, tell_launcher
+from .console import end_with, report_status, silence_lost_terminal
 
 # Windows has no SIGHUP, which is sent when the terminal is closed.
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 
 
 def signal_name(number: int) -> str:
-    """SIGTERM for 15."""
+    """The name of a signal.
+
+    >>> signal_name(15)
+    'SIGTERM'
+    """
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def is_ignored(number: int) -> bool:
-    """Whether the parent (nohup, a shell's background job) has set a signal to be ignored; it then stays so."""
+    """Whether the parent process (nohup, a background job of a shell) set a signal to be ignored; it then stays ignored."""
     return signal.getsignal(number) is signal.SIG_IGN
 
 
 def default_signals() -> None:
-    """SIGINT as Python has it, and SIGTERM without Paddle's handler, which is set at import, prints a C++ trace and dies."""
-    # Paddle's handler is set behind Python's back, so that Python still takes the one before it for what is set.
+    """Python's default handler for SIGINT, and no Paddle handler for SIGTERM, which would print a C++ trace and exit."""
+    # Paddle installs its handler in C++ at import, so `getsignal` still returns the previous one.
     if threading.current_thread() is not threading.main_thread():
         return
     if not is_ignored(signal.SIGINT):
@@ -33,39 +37,39 @@ def default_signals() -> None:
 
 @contextlib.contextmanager
 def plain_signals():
-    """Inside, a stop signal ends the process without a word."""
-    before = {}
+    """Within this context, a stop signal ends the process silently."""
+    previous = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in STOP_SIGNALS if not is_ignored(number)}
+        previous = {number: signal.getsignal(number) for number in STOP_SIGNALS if not is_ignored(number)}
     try:
-        for number in before:
+        for number in previous:
             signal.signal(number, signal.SIG_DFL)
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _ending(when: str):
-    """A signal handler that ends the process with one line."""
+def _exit_handler(when: str):
+    """A signal handler that prints one line and ends the process."""
 
-    def end(number, frame):
+    def exit_now(number, frame):
         silence_lost_terminal()
         status = end_with(f"stopped by {signal_name(number)} {when}", 128 + number)
-        tell_launcher(status)
+        report_status(status)
         os._exit(status)
 
-    return end
+    return exit_now
 
 
-_BEFORE = _ending("before the run began")
-_AFTER = _ending("after the training, which is saved; its report may be missing")
+_BEFORE = _exit_handler("before the run started")
+_AFTER = _exit_handler("after training, which is saved; the report may be missing")
 
 
 def end_at_signal() -> None:
     """Let a stop signal end the process with one line.
 
-    Raised inside an import, KeyboardInterrupt comes out as all sorts of errors.
+    A KeyboardInterrupt inside an import could surface as any kind of error.
     """
     if threading.current_thread() is threading.main_thread():
         for number in STOP_SIGNALS:
@@ -74,21 +78,21 @@ def end_at_signal() -> None:
 
 
 class StopRequest:
-    """SIGTERM, SIGINT and SIGHUP as a wish to stop: the loop ends its step, saves and leaves. A second SIGINT ends it at once.
+    """SIGTERM, SIGINT and SIGHUP as a request to stop after the current step. A second SIGINT raises KeyboardInterrupt.
 
-    Inside the `with`, `signal` is the number received, or None. Outside the main thread Python takes no handlers, so none is set;
-    nor for a signal that the parent has set to be ignored.
+    Within the context, `signal` is the number received, or None. No handlers are installed outside the main thread, where Python
+    does not allow them, nor for signals that the parent process ignores.
     """
 
     def __init__(self):
         self.signal = None
-        self._before = {}
+        self._previous = {}
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 if not is_ignored(number):
-                    self._before[number] = signal.signal(number, self._receive)
+                    self._previous[number] = signal.signal(number, self._receive)
         return self
 
     def _receive(self, number, frame):
@@ -98,5 +102,5 @@ class StopRequest:
         self.signal = number
 
     def __exit__(self, *error):
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, _AFTER if handler is _BEFORE else handler or signal.SIG_DFL)

@@ -1,7 +1,7 @@
-"""The picture of a network for VisualDL, drawn in a process of its own.
+"""The network graph for VisualDL, drawn in a separate process.
 
-VisualDL reads the program format of Paddle 2, which Paddle 3 writes only when a flag is set before it is imported; and
-tracing a network in the training process would touch it. `start` returns at once, `finish` waits.
+VisualDL reads the program format of Paddle 2, which Paddle 3 writes only if a flag is set before import; and tracing must not
+affect the training process. `start` returns immediately, `finish` waits.
 """
 
 import json
@@ -17,7 +17,7 @@ from ..settings import plugins
 
 
 def start(folder, model: str, arguments: dict) -> subprocess.Popen:
-    """Begin to draw the network MODELS[model](**arguments) into a run folder."""
+    """Start drawing the network MODELS[model](**arguments) into a run folder."""
     environment = {**os.environ, "FLAGS_enable_pir_api": "0", "CUDA_VISIBLE_DEVICES": ""}
     communication.stand_alone(environment)
     root = str(Path(__file__).parents[2])
@@ -27,21 +27,21 @@ def start(folder, model: str, arguments: dict) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, text=True, errors="replace", **pipes)
 
 
-def finish(drawing: subprocess.Popen, say, seconds: float = 60) -> None:
-    """Wait for the drawing; a network that can't be drawn costs a line."""
+def finish(drawing: subprocess.Popen, log, seconds: float = 60) -> None:
+    """Wait for the process; logs one line if the network can't be drawn."""
     try:
         _, errors = drawing.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         drawing.kill()
         drawing.communicate()
-        errors = f"no end after {seconds:g} s"
+        errors = f"timed out after {seconds:g} s"
     if drawing.returncode:
         reason = (errors.strip().splitlines() or ["unknown"])[-1]
-        say(f"there is no network graph for VisualDL: {reason}; everything else is there")
+        log(f"no network graph for VisualDL: {reason}; all other charts are available")
 
 
 def draw(folder: str, model: str, arguments: dict) -> None:
-    """What the process does: the file that VisualDL's LogWriter.add_graph would write, without a second file of records."""
+    """Write the file that VisualDL's LogWriter.add_graph would write, without its second record file. Runs in the process."""
     import paddle
     from visualdl.component.graph.exporter import translate_graph
 
@@ -57,15 +57,15 @@ def draw(folder: str, model: str, arguments: dict) -> None:
         content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
     except Exception:
         if is_recurrent(network) and int(paddle.__version__.split(".")[0]) >= 3:
-            raise SystemExit("Paddle 3 can't trace recurrent layers in the format that it reads") from None
+            raise SystemExit("Paddle 3 can't export recurrent layers in VisualDL's format") from None
         raise
-    for old in Path(folder).glob("vdlgraph.*.log"):  # of this run before it was resumed
+    for old in Path(folder).glob("vdlgraph.*.log"):  # from before the run was resumed
         old.unlink()
     Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_text(content)
 
 
 def is_recurrent(network) -> bool:
-    """Whether a network has recurrent layers."""
+    """Whether a network contains recurrent layers."""
     import paddle
 
     kinds = (paddle.nn.RNN, paddle.nn.SimpleRNN, paddle.nn.LSTM, paddle.nn.GRU)
@@ -73,7 +73,7 @@ def is_recurrent(network) -> bool:
 
 
 def _old_operator(name: str):
-    """An activation as an operator of the old program format, which Paddle 3's own function no longer writes."""
+    """An activation as an operator of the old program format, which Paddle 3's functional API no longer emits."""
     from paddle.base.layer_helper import LayerHelper
 
     def activation(x, *settings, **named):
@@ -86,7 +86,7 @@ def _old_operator(name: str):
 
 
 if __name__ == "__main__":
-    # Paddle's tracer and VisualDL write below the home folder, which may be missing; what they write there is not needed later.
+    # Paddle and VisualDL write temporary files below the home folder, which may be missing.
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(HOME=home, USERPROFILE=home)
         plugins.load_plugins(sys.argv[4:])

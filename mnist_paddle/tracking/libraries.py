@@ -1,4 +1,4 @@
-"""matplotlib and VisualDL, imported so that neither the user's home folder nor the user's own settings can get in a run's way."""
+"""Importing matplotlib and VisualDL independently of the user's home folder and settings."""
 
 import atexit
 import builtins
@@ -18,13 +18,13 @@ import warnings
 def visualdl(name: str):
     """A module of VisualDL, such as "visualdl.component.base_component".
 
-    Importing VisualDL writes the settings of its server below the home folder. Where there is no home folder, or none that can
-    be written, it is imported without them: records need none.
+    Importing VisualDL writes its server's settings below the home folder. If there is no writable home folder, it is imported
+    without them, since records do not need them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            if os.path.expanduser("~") == "~":  # no HOME and no entry in the password file: VisualDL would make a folder "~"
+            if os.path.expanduser("~") == "~":  # no home folder: VisualDL would create a folder "~"
                 raise FileNotFoundError("no home folder")
             return importlib.import_module(name)
         except OSError:
@@ -34,31 +34,31 @@ def visualdl(name: str):
             try:
                 return importlib.import_module(name)
             finally:
-                del sys.modules[settings]  # whoever starts the server later is told what it misses
+                del sys.modules[settings]  # so that starting the server later reports the missing module
 
 
-def own_settings(draw):
-    """Decorator: draw with matplotlib's defaults, whatever a matplotlibrc, a style or a notebook has set.
+def default_style(draw):
+    """Decorator: draw with matplotlib's defaults, regardless of matplotlibrc, styles and notebook settings.
 
-    The user's settings are as before afterwards. What matplotlib would warn of (a glyph that its font lacks) is not said.
+    Restores the user's settings afterwards. Suppresses warnings, such as of glyphs missing in the font.
     """
 
     @functools.wraps(draw)
-    def drawn(*values, **named):
-        with quiet():
+    def wrapper(*values, **named):
+        with suppressed_warnings():
             matplotlib = load_matplotlib()
             with matplotlib.rc_context():
-                # The backend belongs to pyplot, which is not used here; setting it would close the user's figures.
+                # Not the backend, which only pyplot uses: setting it would close the user's figures.
                 defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
                 matplotlib.rcParams.update(defaults)
                 return draw(*values, **named)
 
-    return drawn
+    return wrapper
 
 
 @contextlib.contextmanager
-def quiet():
-    """Inside, neither warnings nor matplotlib's own notes (no font cache, bad lines in a matplotlibrc) reach stderr."""
+def suppressed_warnings():
+    """Suppress warnings and matplotlib's log messages (missing font cache, bad lines in matplotlibrc)."""
     logger = logging.getLogger("matplotlib")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -71,35 +71,35 @@ def quiet():
 
 
 def load_matplotlib():
-    """matplotlib; where the user's settings would not even let it be imported, without these settings."""
+    """Import matplotlib, ignoring user settings that make its import fail."""
     try:
         return importlib.import_module("matplotlib")
     except ImportError:
         raise
-    except Exception:  # an unreadable matplotlibrc, an unknown MPLBACKEND, no home folder: each fails in its own way
+    except Exception:  # unreadable matplotlibrc, unknown MPLBACKEND, no home folder: each raises another error
         return _load_plain_matplotlib()
 
 
 def _load_plain_matplotlib():
-    """Import matplotlib as if there were no matplotlibrc but its own, no MPLBACKEND and no home folder."""
+    """Import matplotlib without the user's matplotlibrc, MPLBACKEND and home folder."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        del sys.modules[name]  # what the first attempt has left
+        del sys.modules[name]  # left by the failed import
     spec = importlib.util.find_spec("matplotlib")
     module = importlib.util.module_from_spec(spec)
     package = os.path.dirname(spec.origin)
 
-    def open_own(path, *values, **named):
-        """What `open` is while matplotlib is imported: a matplotlibrc from elsewhere reads as empty."""
+    def open_packaged(path, *values, **named):
+        """Replaces `open` while matplotlib is imported: any matplotlibrc outside the package reads as empty."""
         path = os.path.abspath(path)
         if os.path.basename(path) == "matplotlibrc" and not path.startswith(package):
             return io.StringIO("")
         return builtins.open(path, *values, **named)
 
-    before = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
-    if os.path.expanduser("~") == "~" and "MPLCONFIGDIR" not in os.environ:  # as newer ones do by themselves
+    previous = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    if os.path.expanduser("~") == "~" and "MPLCONFIGDIR" not in os.environ:  # as newer versions do
         os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
         atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
-    module.open = open_own
+    module.open = open_packaged
     sys.modules["matplotlib"] = module
     try:
         spec.loader.exec_module(module)
@@ -108,5 +108,5 @@ def _load_plain_matplotlib():
         raise
     finally:
         del module.open
-        os.environ.update({name: value for name, value in before.items() if value is not None})
+        os.environ.update({name: value for name, value in previous.items() if value is not None})
     return module

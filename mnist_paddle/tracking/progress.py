@@ -1,4 +1,4 @@
-"""How training is going right now: time, and a progress bar or lines of a log."""
+"""Training time, and progress as a bar or log lines."""
 
 import sys
 import time
@@ -9,23 +9,23 @@ from ..system import console
 
 
 class Stopwatch:
-    """Seconds since the last call: `lap` returns them, `skip` discards what should not count."""
+    """Measures time between calls: `lap` returns it, `skip` discards it."""
 
     def __init__(self):
         self._mark = time.perf_counter()
 
     def lap(self) -> float:
-        """Seconds since the last lap or skip."""
-        before, self._mark = self._mark, time.perf_counter()
-        return self._mark - before
+        """Seconds since the last `lap` or `skip`."""
+        previous, self._mark = self._mark, time.perf_counter()
+        return self._mark - previous
 
     def skip(self) -> None:
-        """Let the time since the last lap not count."""
+        """Exclude the time since the last lap."""
         self._mark = time.perf_counter()
 
 
 class Bar(tqdm):
-    """A bar whose terminal may be closed: the run goes on without it."""
+    """A progress bar that survives the closing of its terminal."""
 
     def display(self, *arguments, **named):
         """Called by tqdm."""
@@ -37,12 +37,12 @@ class Bar(tqdm):
 
 
 class Progress:
-    """How training is going: a bar where stderr is a terminal, elsewhere (a log, a notebook, a rank) a line every few seconds."""
+    """Training progress: a bar if stderr is a terminal, otherwise (log file, notebook, rank) a line every few seconds."""
 
     EVERY = 10.0  # seconds between two lines
 
     def __init__(self, total: int, done: int, log, enabled: bool = True):
-        """`total` and `done`: images of the whole run and those already trained on; `log` prints a line."""
+        """`total` and `done` count images, of the whole run and already trained on; `log` prints a line."""
         self.log, self.total, self.done, self.text = log, total, done, ""
         bar = enabled and console.is_open(sys.stderr) and sys.stderr.isatty()
         self.lines = enabled and not bar
@@ -65,14 +65,14 @@ class Progress:
     def __exit__(self, *error):
         self.bar.close()
 
-    def describe(self, epoch: str, figures: str) -> None:
-        """Show where training is, such as "epoch 1/4", and its latest figures."""
-        self.text = f"{epoch}  {figures}"
+    def describe(self, epoch: str, metrics: str) -> None:
+        """Show the epoch, such as "epoch 1/4", and the latest metrics."""
+        self.text = f"{epoch}  {metrics}"
         self.bar.set_description(epoch, refresh=False)
-        self.bar.set_postfix_str(figures)
+        self.bar.set_postfix_str(metrics)
 
     def update(self, images: int) -> None:
-        """So many more images are trained on."""
+        """Add `images` trained on since the last call."""
         self.done += images
         self.bar.update(images)
         if self.lines and self.text and time.monotonic() - self.logged >= self.EVERY:

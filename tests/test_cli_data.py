@@ -17,17 +17,17 @@ def folder(tmp_path):
 
 
 def fails(done):
-    """The last line on stderr of a command that ended with status 2; before it may stand where the data came from."""
+    """The last line on stderr of a command that ended with status 2; before it, a line may name the data source."""
     assert (done.returncode, done.stdout) == (2, "")
     *before, line = done.stderr.splitlines()
-    assert all(" come from " in note for note in before)
+    assert all(" loaded from " in note for note in before)
     assert line.startswith("error: ")
     return line
 
 
 def test_the_report_is_readable(run_script, folder):
     done = run_script("data", "--dataset", "custom", "--data_dir", folder)
-    assert (done.returncode, done.stderr) == (0, f"your own digits come from {folder} (IDX)\n")
+    assert (done.returncode, done.stderr) == (0, f"dataset loaded from {folder} (IDX)\n")
     lines = done.stdout.splitlines()
     assert lines[0] == f"custom from {folder} (IDX)"
     table = {words[0]: words[1:] for words in map(str.split, lines) if words}
@@ -69,10 +69,10 @@ def test_findings_and_notes_are_shown(run_script, tmp_path):
     images[8] = images[9]
     done = run_script("data", "--dataset", "custom", "--data_dir", write_pictures(tmp_path / "mine", (images, labels)))
     assert done.returncode == 0
-    assert "  one part only: 4 of 30 images drawn for testing" in done.stdout
+    assert "  single split: 4 of 30 images used for testing" in done.stdout
     found = "\n".join(line for line in done.stdout.splitlines() if line.startswith("check: "))
     assert "1 empty or constant images" in found
-    assert "stand more than once" in found or "are also in" in found
+    assert "duplicate images" in found or "are also in" in found
     assert "no image of class" in found
 
 
@@ -115,7 +115,7 @@ def test_a_bad_data_dir_is_one_line_and_status_2(make, run_script, tmp_path):
     [
         (["--dataset", "minst"], "did you mean 'mnist'?"),
         (["--dataset", "custom"], "--data_dir"),
-        (["--dataset", "custom", "--data_dir", "digits", "--validation_size", "60"], "--validation_size 60 leaves nothing"),
+        (["--dataset", "custom", "--data_dir", "digits", "--validation_size", "60"], "--validation_size 60 leaves none"),
         (["--dataset", "mnist", "--data_dir", "digits"], "--dataset custom"),
     ],
 )

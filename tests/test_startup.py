@@ -24,17 +24,17 @@ def test_the_amd_switch_is_set_only_where_it_helps_and_is_safe(tmp_path, cpuinfo
     assert startup.needs_amd_switch(str(file)) is needed
 
 
-def test_where_there_is_no_cpuinfo_no_switch_is_set(tmp_path):
+def test_without_cpuinfo_the_switch_is_not_set(tmp_path):
     assert startup.needs_amd_switch(str(tmp_path / "none")) is False
 
 
-def test_what_the_user_has_set_stays():
+def test_the_users_variables_are_kept():
     environment = {"MKL_DEBUG_CPU_TYPE": "4", "GLOG_minloglevel": "0"}
     startup.prepare(environment)
     assert environment == {"MKL_DEBUG_CPU_TYPE": "4", "GLOG_minloglevel": "0"}
 
 
-def test_a_first_signal_asks_and_a_second_interrupt_ends():
+def test_the_first_signal_requests_a_stop_and_a_second_sigint_interrupts():
     before = signal.getsignal(signal.SIGINT)
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
