@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 
 from .config import Config, make_config
-from .diagnostics.finite import NotFinite, check_loss
+from .diagnostics.finite import NonFiniteError, check_loss
 from .distributed import communication
 from .experiment import checkpoint, checkpoints
 from .experiment import resume as resuming
@@ -26,7 +26,7 @@ from .experiment.sense import check_settings, inherited
 from .experiment.setup import Setup, check_ranks_agree, make_setup, name_data
 from .experiment.state import State, build, start_from, update_average
 from .experiment.summary import make_report, summary
-from .system.isolation import clean_paddle
+from .system.global_state import fresh_global_state
 from .system.signals import StopRequest, default_signals
 from .tracking.progress import Progress, Stopwatch
 
@@ -36,7 +36,7 @@ OVERFITTED = 0.01  # mean loss at which a few batches count as learned by heart
 AGREE_EVERY = 10  # steps between two exchanges of several ranks on whether one of them has to stop
 
 
-@clean_paddle()
+@fresh_global_state()
 def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) -> dict:
     """Train by `config` and return what report.json holds.
 
@@ -64,7 +64,7 @@ def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) ->
             with StopRequest() as stop:
                 train(setup, state, stop)
             return finish(setup, state)
-        except NotFinite as error:
+        except NonFiniteError as error:
             raise diverged(error, folder, state) from error
         except OSError as error:
             if error.errno not in UNWRITABLE:

@@ -7,7 +7,7 @@ import threading
 from typing import NoReturn
 
 from ..errors import Interrupted, RunError, UsageError
-from ..system.console import end_with, fail, open_standard_streams, silence_stdout, tell_launcher
+from ..system.console import end_with, fail, open_standard_streams, report_status, silence_stdout
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -43,7 +43,7 @@ def script(main) -> NoReturn:
         status = 128 + getattr(signal, "SIGPIPE", 13)
         silence_stdout()
     except Exception:
-        tell_launcher(1)
+        report_status(1)
         raise
-    tell_launcher(status)
+    report_status(status)
     sys.exit(status)

@@ -20,7 +20,7 @@ import threading
 import time
 
 from ..errors import LostConnection
-from ..system.console import error_line, fail, status_file, tell_launcher
+from ..system.console import error_line, fail, report_status, status_file
 
 CONNECTION_ERROR = re.compile(r"gloo|nccl|tcp|socket|peer|connection|timed? ?out", re.IGNORECASE)
 POLL_SECONDS = 0.25
@@ -126,7 +126,7 @@ class Watchdog:
     def _end(self, reason: str) -> None:
         """End the process from any thread, at once: the main thread is inside C++ and would not return."""
         status = fail(self._message(reason), LostConnection.status)
-        tell_launcher(status)
+        report_status(status)
         os._exit(status)
 
     guard = start  # old names, until their users have changed

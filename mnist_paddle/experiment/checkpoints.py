@@ -14,7 +14,7 @@ from .state import State, check_weights, snapshot
 
 
 def save(setup: Setup, state: State) -> None:
-    """Write `last`, and `best` where this step is the best so far. Raises `NotFinite` instead of saving broken weights."""
+    """Write `last`, and `best` where this step is the best so far. Raises `NonFiniteError` instead of saving broken weights."""
     check_weights(state)
     arrays, progress = contents(setup, state)
     if setup.config.keep and state.step:

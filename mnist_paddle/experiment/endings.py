@@ -5,7 +5,7 @@ import os
 from typing import Optional
 
 from ..config import Config
-from ..diagnostics.finite import REMEDY, NotFinite
+from ..diagnostics.finite import REMEDY, NonFiniteError
 from ..errors import Interrupted, RunError
 from ..system.signals import signal_name
 from .commands import resume_command
@@ -27,10 +27,10 @@ def interrupted(setup: Setup, state: State, signal: int) -> Interrupted:
     return Interrupted(message, signal)
 
 
-def diverged(error: NotFinite, folder: RunFolder, state: Optional[State]) -> RunError:
+def diverged(error: NonFiniteError, folder: RunFolder, state: Optional[State]) -> RunError:
     """What a run ends with whose numbers are no longer finite: step, layer, remedy, and the checkpoint that is still sound."""
     step = error.step if error.step is not None else state.step if state else 0
-    where = NotFinite(error.what, error.layer or (broken_weight(state) if state else ""), step)
+    where = NonFiniteError(error.what, error.layer or (broken_weight(state) if state else ""), step)
     kept = f"; the last checkpoint, of step {folder.saved:,}, is sound: {folder.path}" if folder.saved is not None else ""
     return RunError(f"{where}: {REMEDY}{kept}")
 

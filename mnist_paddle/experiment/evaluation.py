@@ -5,12 +5,12 @@ from contextlib import nullcontext
 import numpy as np
 import paddle
 
-from ..data.loader import normalise
-from ..diagnostics.finite import NotFinite, watched
+from ..data.loader import normalize
+from ..diagnostics.finite import NonFiniteError, monitor_layers
 from ..distributed import communication
 from ..distributed.data_parallel import DataParallel
 from ..metrics import Evaluation
-from ..system.isolation import clean_paddle
+from ..system.global_state import fresh_global_state
 
 BATCH = 500
 
@@ -20,13 +20,13 @@ def shard(count: int, index: int, shards: int) -> slice:
     return slice(count * index // shards, count * (index + 1) // shards)
 
 
-@clean_paddle()
+@fresh_global_state()
 @paddle.no_grad()
 def evaluate(model, split, loss_function, strategy=None) -> Evaluation:
     """Outputs and losses for every example of a split, each counted once however many ranks share the work.
 
-    `strategy` is that of a State whose model is `model`; without it every rank has the whole network. Raises `NotFinite`, with
-    the layer, where the network's numbers are infinite or NaN, even where the outputs hide it.
+    `strategy` is that of a State whose model is `model`; without it every rank has the whole network. Raises
+    `NonFiniteError`, with the layer, where the network's numbers are infinite or NaN, even where the outputs hide it.
     """
     strategy = strategy or DataParallel()
     model.eval()
@@ -35,8 +35,8 @@ def evaluate(model, split, loss_function, strategy=None) -> Evaluation:
     tables, broken = {}, []
     for number, batch in enumerate(batches[shard(len(batches), strategy.shard_index, strategy.shard_count)]):
         # The layers are watched over the first batch; of the others the losses tell.
-        with communication.watchdog().waiting("an evaluation"), nullcontext() if number else watched(model, broken):
-            outputs = model(paddle.to_tensor(normalise(split.images[batch])[:, None]))
+        with communication.watchdog().waiting("an evaluation"), nullcontext() if number else monitor_layers(model, broken):
+            outputs = model(paddle.to_tensor(normalize(split.images[batch])[:, None]))
             losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
             if strategy.reports_metrics:
                 tables[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
@@ -46,5 +46,5 @@ def evaluate(model, split, loss_function, strategy=None) -> Evaluation:
     table = np.concatenate([rows[start] for start in sorted(rows)]) if rows else np.zeros((0, 11), np.float32)
     layers = [layer for _, broken in parts for layer in broken]
     if layers or not np.isfinite(table).all():
-        raise NotFinite("the evaluation is not finite", (layers or ["outputs or losses of some images"])[0])
+        raise NonFiniteError("the evaluation is not finite", (layers or ["outputs or losses of some images"])[0])
     return Evaluation(split.labels, table[:, :-1], table[:, -1])

@@ -66,7 +66,7 @@ class RunFolder:
         else:
             self.path = make_folder(output_dir, name)
         self.lock(self.path)
-        self.curves = curves.open_curves(self.path, enabled=True, say=self.log)
+        self.curves = curves.open_curves(self.path, enabled=True, log=self.log)
 
     def lock(self, path: Path) -> None:
         """Keep other processes from writing into the folder of a run until this one ends."""
@@ -80,7 +80,7 @@ class RunFolder:
         self.path = path
         for line in reopen(path, lengths):
             self.log(line)
-        self.curves = curves.open_curves(path, enabled=True, say=self.log)
+        self.curves = curves.open_curves(path, enabled=True, log=self.log)
 
     def write_settings(self) -> None:
         """Write config.yaml, which --config takes again."""

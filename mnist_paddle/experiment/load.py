@@ -4,7 +4,7 @@ from ..config import make_config, settings_of
 from ..errors import UsageError
 from ..models import MODELS
 from ..registry import call
-from ..system.isolation import clean_paddle
+from ..system.global_state import fresh_global_state
 from . import checkpoint
 
 
@@ -20,7 +20,7 @@ def load_model(path):
             "build it there and resume(path, model=network)"
         )
     config = make_config(checkpoint.settings_in(progress, path))  # which looks at every value: the file may come from a stranger
-    with clean_paddle():
+    with fresh_global_state():
         model = call("model", MODELS.pick(config.model), config.model_arguments())
         checkpoint.restore_model(model, checkpoint.weights(arrays), path)
     model.eval()

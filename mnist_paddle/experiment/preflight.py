@@ -29,7 +29,7 @@ def check_data(config: Config) -> None:
     """Read data of the user's own, where that is quick, and plan the steps over it."""
     if config.data_dir is not None and _is_large(Path(config.data_dir).expanduser()):
         return
-    dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=lambda text: None)
+    dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, log=lambda text: None)
     if not len(dataset.test) or not len(dataset.train):
         return  # what that means, the training says
     schedule_for(config, len(dataset.train))

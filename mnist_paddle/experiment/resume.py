@@ -9,7 +9,7 @@ from ..config import Config, is_sane, make_config, refused_changes
 from ..distributed import communication
 from ..errors import UsageError
 from ..schedules import Schedule
-from ..system.paths import recorded
+from ..system.paths import recorded_data
 from . import checkpoint, checkpoints
 from .folder import RunFolder
 from .setup import Setup, check_ranks_agree, schedule_for
@@ -51,7 +51,7 @@ def find(config: Config, folder: RunFolder) -> Optional[Found]:
     folder.lock(place)
     found = read(config)
     if config.data_dir is not None and config.data_dir == found.progress["config"].get("data_dir"):
-        recorded(config.data_dir, place)
+        recorded_data(config.data_dir, place)
     return found
 
 

@@ -76,7 +76,7 @@ def make_setup(config: Config, dataset: Optional[Dataset], folder: RunFolder, on
     strategy = strategies.choose(config.parallel, config.sync, config.batch_size)
     loss_function = load_loss(config.loss, config.loss_args)
     if dataset is None:
-        dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=folder.log)
+        dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, log=folder.log)
     require_images(dataset)
     schedule = schedule_for(config, len(dataset.train))
     for note in notes(config, len(dataset.train), schedule.total_steps):

@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 
 from ..config import Config, is_sane
-from ..diagnostics.finite import NotFinite, first_broken
+from ..diagnostics.finite import NonFiniteError, first_nonfinite
 from ..distributed import communication
 from ..distributed.data_parallel import DataParallel
 from ..distributed.strategies import choose
@@ -133,14 +133,14 @@ def broken_weight(state: State) -> str:
     held = state.optimizer.state_dict()
     keys = checkpoint.accumulator_keys(state.model, state.optimizer)
     tensors.update({f"the optimizer's {name.replace('/', ' of ', 1)}": held[key] for name, key in keys.items()})
-    return first_broken(tensors) or ""
+    return first_nonfinite(tensors) or ""
 
 
 def check_weights(state: State) -> None:
-    """Raise `NotFinite` on all ranks where one of them has weights or optimizer state that are not finite."""
+    """Raise `NonFiniteError` on all ranks where one of them has weights or optimizer state that are not finite."""
     broken = broken_weight(state)
     if communication.largest(np.array([bool(broken)], np.int64))[0]:
-        raise NotFinite("the weights are not finite", next(filter(None, communication.gather(broken))), state.step)
+        raise NonFiniteError("the weights are not finite", next(filter(None, communication.gather(broken))), state.step)
 
 
 def set_weights(model, tensors: dict) -> None:

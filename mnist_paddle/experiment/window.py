@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..diagnostics.finite import NotFinite
+from ..diagnostics.finite import NonFiniteError
 from ..distributed import communication
 from ..metrics import predict
 
@@ -27,7 +27,7 @@ class Window:
         self._added.append((outputs, labels, losses))
 
     def settle(self) -> None:
-        """Turn what was added into numbers over all ranks. Raises `NotFinite` where a loss is not finite."""
+        """Turn what was added into numbers over all ranks. Raises `NonFiniteError` where a loss is not finite."""
         if not self._added:
             return
         with communication.watchdog().waiting("the sum of the training metrics"):
@@ -35,7 +35,7 @@ class Window:
         sums = communication.total(np.array([losses.astype(np.float64).sum() for _, _, losses in added]))
         if not np.isfinite(sums).all():
             step = self.first + len(self.losses) + int(np.argmin(np.isfinite(sums))) + 1
-            raise NotFinite("the loss is not finite", step=step)
+            raise NonFiniteError("the loss is not finite", step=step)
         hits = sum(int((predict(outputs) == labels).sum()) for outputs, labels, _ in added)
         right, count = communication.total(np.array([hits, sum(len(labels) for _, labels, _ in added)], np.float64))
         self.losses += sums.tolist()
