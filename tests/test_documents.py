@@ -1,0 +1,314 @@
+"""What the documents say is so: their commands parse, their code runs, their links, files and tests exist.
+
+Commands are those of the ```bash blocks. Each is given to the parser of its own program, in a folder that holds what a reader of
+the documents has by then: the checkout, runs called RUN, mine and kept, digits of one's own, a plugin. A program that has no
+check here fails the test. Commands that train also take one step of their recipe, on synthetic digits.
+
+Code is that of the ```python blocks. All of it compiles, and calls of this package name existing settings. A block that trains
+once runs, on synthetic digits: `Config(...)` gets their file.
+"""
+
+import ast
+import inspect
+import re
+import shlex
+import shutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from digits import make_digits, write_csv, write_npz, write_pictures
+from test_imports import LEVELS
+
+import mnist_paddle
+from mnist_paddle import Loader, load_config, load_dataset, load_loss
+from mnist_paddle.cli.main import COMMANDS
+from mnist_paddle.config import FIELDS
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]}
+PLUGIN = '''
+from paddle import nn
+
+from mnist_paddle import MODELS
+
+if "mine" not in MODELS:
+
+    @MODELS.register
+    def mine(width: int = 200) -> nn.Layer:
+        """A plugin's."""
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))
+'''
+
+
+def blocks(language: str) -> list:
+    """(document, text) of every block of a language."""
+    found = [(name, block) for name, text in DOCUMENTS.items() for block in re.findall(rf"(?ms)^```{language}\n(.*?)^```", text)]
+    assert found, f"no document has a block of {language}"
+    return found
+
+
+def commands() -> list:
+    """(document, words) of every command; a line may join several with &&."""
+    found = []
+    for name, block in blocks("bash"):
+        for line in block.splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars="&")
+            lexer.whitespace_split = True
+            found.append((name, []))
+            for word in lexer:
+                if word == "&&":
+                    found.append((name, []))
+                else:
+                    found[-1][1].append(word)
+    return [(name, words) for name, words in found if words]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> Path:
+    """The folder of somebody who has followed the documents so far."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("configs", "scripts", "tests"):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("RUN", "mine", "kept"):
+        shutil.copytree(ROOT / "tests" / "runs" / "0.1.0", folder / "runs" / name)
+    shutil.copy(folder / "runs" / "kept" / "last.safetensors", folder / "runs" / "kept" / "step_00003000.safetensors")
+    write_pictures(folder / "my_digits", make_digits(100))
+    write_csv(folder / "train.csv", make_digits(100))
+    write_npz(folder / "FILE", make_digits(60), make_digits(20)).with_suffix("")
+    (folder / "FILE.npz").rename(folder / "FILE")
+    write_npz(folder / "digits.npz", make_digits(600), make_digits(100, seed=1))
+    (folder / "my_module.py").write_text(PLUGIN)
+    return folder
+
+
+@pytest.fixture
+def there(reader, monkeypatch):
+    """The same folder, as the working directory."""
+    monkeypatch.chdir(reader)
+    monkeypatch.syspath_prepend(str(reader))
+    return reader
+
+
+def check_train(words, small) -> None:
+    """The flags are valid, files that they name can be read, and one step can be made."""
+    from mnist_paddle.experiment.state import build
+    from mnist_paddle.trainer import train_step
+
+    try:
+        config = load_config(words)
+    except SystemExit as stop:  # --list, --print_config
+        assert not stop.code
+        return
+    data = small if config.data_dir is None else load_dataset(config.dataset, config.data_dir, say=lambda text: None)
+    state, batches = build(config), Loader(data.train, 8, augment=config.augment).batches()
+    train_step(state, state.model, load_loss(config.loss, config.loss_args), next(batches), 1e-3)
+    batches.close()
+    assert state.step == 1
+
+
+def check_launch(words, small) -> None:
+    from mnist_paddle.cli.launch import parse
+    from mnist_paddle.experiment import preflight
+
+    own, flags = parse(words)
+    preflight.check(load_config(flags), (own.nproc or 2) * own.nnodes)
+
+
+def check_evaluate(words, small) -> None:
+    from mnist_paddle.cli.evaluate import parse
+    from mnist_paddle.experiment import checkpoint
+
+    arguments = parse(words)
+    checkpoint.load(arguments.run)
+    if arguments.data_dir:
+        load_dataset(arguments.dataset, arguments.data_dir, say=lambda text: None)
+
+
+def check_parsed(name: str) -> object:
+    """A check by the command's own parser alone."""
+    return lambda words, small: import_module(f"mnist_paddle.cli.{name}").parse(words)
+
+
+CHECKS = {name: check_parsed(name) for name in ("data", "verify_resume", "benchmark")}
+CHECKS.update(train=check_train, launch=check_launch, evaluate=check_evaluate)
+
+
+def check_pytest(words) -> None:
+    """Markers are those of pyproject.toml, paths exist."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    options = dict(zip(words, words[1:]))
+    for marker in re.findall(r"\w+", options.get("-m", "")):
+        assert marker in ("not", "and", "or") or f'"{marker}: ' in project, f"there is no marker {marker}"
+    for word in words:
+        assert "/" not in word or (ROOT / word).exists(), word
+
+
+def check_install(words) -> None:
+    """pip install: extras are those of setup.py."""
+    assert words[0] == "install"
+    for extra in re.findall(r"\w+", "".join(re.findall(r"\[(.*?)\]", " ".join(words)))):
+        assert re.search(rf'"{extra}": \[', (ROOT / "setup.py").read_text("utf-8")), f"there is no extra {extra}"
+
+
+def check_visualdl(words) -> None:
+    from visualdl.server import args
+
+    for word in words:
+        assert not word.startswith("--") or f'"{word}"' in inspect.getsource(args), word
+
+
+def check_paddle_launcher(words, small, monkeypatch) -> None:
+    from paddle.distributed.launch.context.args_envs import parse_args
+
+    monkeypatch.setattr(sys, "argv", ["launch", *words])
+    known, unknown = parse_args()
+    assert not unknown
+    assert known.training_script == "scripts/train.py"
+    check_train(known.training_script_args, small)
+
+
+def check_python(words, small, monkeypatch) -> None:
+    """`python ...`: a script of ours, or a module."""
+    if words[0] != "-m":
+        script = re.fullmatch(r"scripts/(\w+)\.py", words[0])
+        assert (ROOT / words[0]).is_file()
+        return CHECKS[script[1]](words[1:], small)
+    if words[1] == "pytest":
+        return check_pytest(words[2:])
+    if words[1] == "mnist_paddle":
+        return CHECKS[words[2].replace("-", "_")](words[3:], small)
+    if words[1] == "paddle.distributed.launch":
+        return check_paddle_launcher(words[2:], small, monkeypatch)
+    assert words[1:] == ["venv", ".venv"], words
+
+
+@pytest.mark.parametrize(("document", "words"), commands(), ids=lambda value: value if isinstance(value, str) else " ".join(value))
+def test_every_command_is_one_that_its_program_takes(document, words, there, small, monkeypatch):
+    program = words[0].rpartition("/")[2]
+    if program in ("python", "python3"):
+        check_python(words[1:], small, monkeypatch)
+    elif program == "mnist-paddle":
+        CHECKS[words[1].replace("-", "_")](words[2:], small)
+    elif program in ("pip", "visualdl", "pytest"):
+        {"pip": check_install, "visualdl": check_visualdl, "pytest": check_pytest}[program](words[1:])
+    elif program == "ruff":
+        assert " ".join(words) in (ROOT / ".ci" / "run").read_text("utf-8")
+    else:
+        assert words == [".", ".venv/bin/activate"], f"{document}: no check for {' '.join(words)}"
+
+
+def test_every_command_of_the_package_is_documented():
+    assert set(COMMANDS) == set(CHECKS) == {path.stem for path in ROOT.glob("scripts/*.py")}
+    told = " ".join(" ".join(words) for _, words in commands())
+    assert all(f"scripts/{name}.py" in told for name in COMMANDS)
+
+
+@pytest.mark.parametrize(("document", "code"), blocks("python"))
+def test_code_compiles_and_names_what_exists(document, code):
+    tree = ast.parse(code)
+    imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and getattr(call.func, "id", None) in {*imported} & {*mnist_paddle.__all__}:
+            parameters = inspect.signature(getattr(mnist_paddle, call.func.id)).parameters
+            for keyword in call.keywords:
+                assert keyword.arg in {*parameters, *FIELDS}, f"{call.func.id} takes no {keyword.arg}"
+
+
+@pytest.mark.parametrize("code", [code for _, code in blocks("python") if "import" in code and len(re.findall(r"\bfit\(", code)) == 1])
+def test_code_that_trains_once_runs(code, there, monkeypatch):
+    monkeypatch.setattr(mnist_paddle.MODELS, "pop", mnist_paddle.MODELS.pop)
+    shutil.rmtree("runs/mine", ignore_errors=True)
+    names, known = {}, set(mnist_paddle.MODELS)
+    try:
+        exec(code.replace("Config(", 'Config(dataset="custom", data_dir="digits.npz", '), names)
+    finally:
+        for name in set(mnist_paddle.MODELS) - known:
+            del mnist_paddle.MODELS[name]
+    assert names["report"]["test_accuracy"] > 15
+
+
+def test_the_model_of_the_contributors_guide_trains(small):
+    import paddle
+
+    from mnist_paddle import models
+
+    code = next(code for name, code in blocks("python") if name == "CONTRIBUTING.md")
+    assert 8 <= len(code.splitlines()) <= 12
+    names = dict(vars(models))
+    try:
+        exec(code, names)
+        network = mnist_paddle.MODELS["wide"](width=8)
+        assert network(paddle.zeros([3, 1, 28, 28])).shape == [3, 10]
+    finally:
+        mnist_paddle.MODELS.pop("wide", None)
+
+
+def anchors(text: str) -> set:
+    """The names that a page's headings have in links."""
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in re.findall(r"(?m)^#+ (.*)$", text)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_and_files_named_exist(document):
+    folder = (ROOT / document).parent
+    for target in re.findall(r"\]\(([^)\s]+)\)", DOCUMENTS[document]):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        assert not path or (folder / path).exists(), target
+        if anchor:
+            assert anchor in anchors((folder / path).read_text("utf-8") if path else DOCUMENTS[document]), target
+    spoken = re.findall(r"\b(?:configs|docs|scripts|tests|mnist_paddle)/[\w./]*\w", re.sub(r"\S+://\S+", "", DOCUMENTS[document]))
+    for path in spoken:
+        assert (ROOT / path).exists() or (ROOT / "mnist_paddle" / path).exists(), path
+
+
+def test_the_readme_is_short_and_its_tree_is_the_one_on_disk():
+    text = DOCUMENTS["README.md"]
+    assert len(text.splitlines()) <= 150
+    tree = text.partition("## Files\n\n```\n")[2].partition("```")[0]
+    inside = set(re.findall(r"(?m)^  ([\w./]+)", tree))
+    assert all((ROOT / "mnist_paddle" / name).exists() for name in inside)
+    on_disk = {f"{path.name}/" for path in ROOT.glob("mnist_paddle/*/") if path.is_dir() and path.name != "__pycache__"}
+    assert on_disk == {name for name in inside if name.endswith("/")}
+    assert all((ROOT / name).exists() for name in re.findall(r"(?m)^([\w./]+)", tree))
+
+
+def test_the_contributors_guide_shows_the_order_of_the_packages():
+    assert "```\n" + "\n".join(LEVELS) + "\n```" in DOCUMENTS["CONTRIBUTING.md"]
+
+
+def test_versions_of_the_changelog_have_a_date_and_its_new_imports_exist():
+    text = DOCUMENTS["CHANGELOG.md"]
+    versions = re.findall(r"(?m)^## (.*)$", text)
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ - (unreleased|\d{4}-\d\d-\d\d)", version) for version in versions)
+    assert set(re.findall(r"(?m)^### (.*)$", text)) <= {"Added", "Changed", "Fixed", "Removed"}
+    new = [row.split("|")[2] for row in text.splitlines() if row.startswith("  | `mnist_paddle.")]
+    for name in re.findall(r"`(mnist_paddle[\w.]*?)\.?`", " ".join(new)):
+        place = ROOT.joinpath(*name.split("."))
+        assert place.is_dir() or place.with_suffix(".py").exists() or hasattr(mnist_paddle, name.partition(".")[2]), name
+
+
+def test_every_test_that_robustness_names_exists():
+    """A cell names tests as FILE::NAME; `*` stands for any text."""
+    cells = [row.rstrip("| ").rpartition("|")[2] for row in DOCUMENTS["docs/robustness.md"].splitlines() if row.startswith("| ")]
+    for cell in cells[1:]:
+        for file, _, name in re.findall(r"(\btest_\w+\.py)(::([\w*]+))?", cell):
+            defined = re.findall(r"(?m)^def (test_\w+)", (ROOT / "tests" / file).read_text("utf-8"))
+            assert not name or any(re.fullmatch(name.replace("*", ".*"), each) for each in defined), f"{file}::{name}"
+    text = "\n".join(cells)
+    assert len(re.findall(r"test_\w+\.py", text)) > 90
+    assert not re.search(r"(?<!\.py)::", text), "write the file before ::"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.name)
+def test_a_config_names_its_command_and_the_result_that_the_readme_shows(path, there, small):
+    command, result = path.read_text("utf-8").splitlines()[:2]
+    assert command == f"# python scripts/train.py --config configs/{path.name}"
+    check_train(shlex.split(command)[3:], small)
+    row = next(line for line in DOCUMENTS["README.md"].splitlines() if line.startswith(f"| `--config configs/{path.name}`"))
+    accuracy, minutes = re.match(r"# (\d+\.\d\d %) test accuracy,.* in (\d+:\d\d) min on ", result).groups()
+    assert f"| {accuracy}" in row
+    assert row.endswith(f"| {minutes} |")
