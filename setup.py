@@ -11,7 +11,7 @@ exec((here / "mnist_paddle" / "version.py").read_text(), version)
 setup(
     name="mnist-paddle",
     version=version["__version__"],
-    description="A PaddlePaddle toolkit that trains handwritten-digit recognizers, from the simplest baseline to the best result",
+    description="A PaddlePaddle toolkit that trains handwritten-digit recognisers, from the simplest baseline to the best",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -31,7 +31,7 @@ setup(
         "psutil>=5.9",
     ],
     extras_require={
-        # Paddle 2.6 imports setuptools without requiring it.
+        # Paddle 2.6 imports setuptools and does not ask for it.
         "cpu": ["paddlepaddle>=2.6.2", "setuptools"],
         "gpu": ["paddlepaddle-gpu>=2.6.2", "setuptools"],
         "export": ["paddle2onnx>=1.3.1", "onnxruntime>=1.17"],
