@@ -123,3 +123,21 @@ def test_the_three_lines_in_readme_are_those_of_the_trainer():
     )
     assert sorted(line.split("# distributed, ")[1][:6] for line in lines) == ["1 of 3", "2 of 3", "3 of 3"]
     assert all(line in readme for line in lines)
+
+
+def package_sources() -> list:
+    """(path, text) of every file of the package and the scripts."""
+    return [
+        (path, path.read_text(encoding="utf-8")) for path in [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "scripts").glob("*.py")]
+    ]
+
+
+def test_no_check_is_an_assert_which_python_O_leaves_out():
+    for path, text in package_sources():
+        assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))), path
+
+
+def test_every_md5_works_on_a_fips_host():
+    for path, text in package_sources():
+        calls = [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+        assert all("usedforsecurity=False" in call for call in calls if call.startswith("hashlib.md5(")), path

@@ -14,9 +14,8 @@ from ..distributed import communication
 from . import entry
 
 
-def main(argv) -> int:
-    """Parse, measure, print."""
-    communication.stand_alone()
+def parse(argv):
+    """The command line."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = entry.CommandLine(prog="benchmark.py", description=__doc__, formatter_class=layout)
     parser.add_argument("kind", choices=(*speed.IMPLEMENTATIONS, "save", "scaling"))
@@ -26,7 +25,13 @@ def main(argv) -> int:
     parser.add_argument("--parts", type=int, default=1, help="scaling: micro-batches per step, as with --accumulate_steps")
     parser.add_argument("--draw", metavar="PNG", help="scaling: also draw the result")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv) -> int:
+    """Parse, measure, print."""
+    communication.stand_alone()
+    arguments = parse(argv)
     if arguments.kind == "scaling":
         return ranks.main(arguments)
     if arguments.kind == "save":
