@@ -88,7 +88,6 @@ def __getattr__(name):
 
     if _HOME[name] not in _WITHOUT_PADDLE:
         startup.require_paddle()
-        import_module(
-            f"{__name__}.distributed.communication"
-        ).place()  # a launcher's variables that are wrong would end Paddle's import
+        # Wrong variables of a launcher would end Paddle's import in a traceback.
+        import_module(f"{__name__}.distributed.communication").launch_env()
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

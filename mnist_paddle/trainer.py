@@ -13,8 +13,10 @@ import numpy as np
 import paddle
 
 from .config import Config, make_config
+from .data.dataset import Dataset
 from .diagnostics.finite import NonFiniteError, check_loss
 from .distributed import communication
+from .errors import UsageError
 from .experiment import checkpoint, checkpoints
 from .experiment import resume as resuming
 from .experiment.commands import quote
@@ -45,6 +47,9 @@ def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) ->
     Raises `UsageError` for what the user can fix and `RunError` for a run that can't continue.
     """
     check_settings(config)
+    if dataset is not None and not isinstance(dataset, Dataset):
+        kind = type(dataset).__name__
+        raise UsageError(f"fit takes a Dataset(name, train, validation, test) of three Splits; this is a {kind}")
     default_signals()
     if communication.world_size() > 1:
         communication.watchdog().start(config.stall_seconds)

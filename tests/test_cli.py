@@ -188,6 +188,31 @@ def test_a_signal_ends_the_run_after_saving(data, tmp_path, number):
     assert errors.endswith("train.py --resume --output_dir run\n")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals as a shell knows them exist on POSIX only")
+def test_ctrl_c_ends_any_script_in_one_line():
+    code = "import sys, time; from mnist_paddle import runtime; runtime.script(lambda argv: (print(), time.sleep(60)))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert (process.stderr.read(), process.wait(timeout=60)) == ("stopped by SIGINT\n", 130)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as a shell knows them exist on POSIX only")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", 1)])
+def test_a_signal_to_a_process_that_is_stopping_does_not_change_its_exit_status(number):
+    # Python sets handlers of its own back when it ends, and what is ignored stays ignored.
+    code = """import atexit, time
+from mnist_paddle import Interrupted, runtime
+def main(argv):
+    raise Interrupted("stopped by SIGHUP at step 3, saved", 1)
+atexit.register(lambda: (print(flush=True), time.sleep(1)))
+runtime.script(main)"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.send_signal(number)
+        assert (process.stderr.read(), process.wait(timeout=60)) == ("stopped by SIGHUP at step 3, saved\n", 129)
+
+
 def test_a_run_goes_on_when_nobody_reads_its_output_and_a_listing_ends(data, tmp_path):
     flags = ["--dataset", "custom", "--data_dir", str(data), "--output_dir", "run"]
     command = [sys.executable, str(SCRIPTS / "train.py"), *QUICK, *flags]

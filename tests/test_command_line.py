@@ -77,6 +77,8 @@ WRONG = [
     (["--model_args", "widths=[10,", "20]"], "type --model_args 'widths=[10,20]'"),
     (["--model_args", "widths=[10]", "dropout=0.2"], "type --model_args 'widths=[10],dropout=0.2'"),
     (["--model_args", "dropout=0.1,", "norm=batch"], "type --model_args dropout=0.1,norm=batch"),
+    (["--model_args", "widths=[4", "4]"], "type --model_args 'widths=[4,4]'"),
+    (["--model_args", "widths=[", "4", ",", "4", "]"], "type --model_args 'widths=[4,4]'"),
     (["--model_args", "{norm:", "batch}"], "type --model_args '{norm: batch}'"),
     (["--model_args", "widths", "=", "[10]"], "type --model_args 'widths=[10]'"),
     (["--model_args", "widths=[10,20"], "lacks a ']'"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from digits import make_digits, write_csv, write_idx, write_npz, write_pickle, write_pictures
 
-from mnist_paddle import UsageError
+from mnist_paddle import Config, UsageError, fit
 from mnist_paddle.data.dataset import DATASETS, Dataset, Split, check, load_dataset
 
 TRAIN, TEST = make_digits(60, 0), make_digits(20, 1)
@@ -179,6 +179,12 @@ def test_a_slice_of_a_split_is_a_view():
         (TRAIN[0][:, 1:], TRAIN[1], "[60, 27, 28]"),
         (TRAIN[0], TRAIN[1][:-1], "60 images, but labels of shape [59]"),
         (TRAIN[0], TRAIN[1][:, None], "60 images, but labels of shape [60, 1]"),
+        (TRAIN[0].tolist(), TRAIN[1], "images must be a NumPy array; got a list"),
+        (TRAIN[0], TRAIN[1].tolist(), "labels must be a NumPy array; got a list"),
+        (TRAIN[0], TRAIN[1].astype(str), "labels must be integers from 0 to 9; got <U"),
+        (TRAIN[0], TRAIN[1].astype(object), "labels must be integers from 0 to 9; got object"),
+        (TRAIN[0], TRAIN[1] * 0.5, "labels must be integers from 0 to 9; got float64"),
+        (TRAIN[0], TRAIN[1] * np.nan, "labels must be integers from 0 to 9; got float64 [nan, nan, nan]"),
         (TRAIN[0], TRAIN[1] + 1, "labels must be 0 to 9; got 1 to 10"),
         (TRAIN[0], TRAIN[1].astype(int) - 1, "labels must be 0 to 9; got -1 to 8"),
     ],
@@ -188,6 +194,13 @@ def test_a_split_of_wrong_arrays_is_rejected(images, labels, word):
         Split(images, labels)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [TRAIN, [TRAIN, TRAIN], Split(*TRAIN)], ids=["tuple", "list", "Split"])
+def test_what_is_no_dataset_is_refused_before_anything_is_made(given, tmp_path):
+    with pytest.raises(UsageError, match="fit takes a Dataset"):
+        fit(Config(output_dir=str(tmp_path / "run")), given)
+    assert not (tmp_path / "run").exists()
 
 
 # What a careful look finds

@@ -180,6 +180,13 @@ def test_launchers_use_no_proxy_and_ranks_have_it_for_downloads(monkeypatch):
     assert all(environment[name] == f"http://{name}.invalid" for name in SPELLINGS)
 
 
+@pytest.mark.parametrize("text", ["", "x", "[1]", "null", '{"http_proxy": 1}'])
+def test_proxies_that_no_launcher_has_written_are_passed_over(text):
+    environment = {startup.KEPT_PROXIES: text}
+    startup.restore_proxies(environment)
+    assert environment == {}
+
+
 @pytest.mark.parametrize(
     "text", ["10.0.0.1", "10.0.0.1:0", "localhost:65536", "[::1]:6170", "::1:6170", "http://a:1", "a b:1", ":1", "a:"]
 )
@@ -227,6 +234,21 @@ def test_a_stop_before_the_run_began_is_one_line_and_no_error(data, number, tmp_
         process.send_signal(number)
         assert process.stderr.read() == f"stopped by {number.name} before the run started\n"
     assert process.returncode == 128 + number
+
+
+@pytest.mark.parametrize("begin", ["s.end_at_signal()", "pass"], ids=["with a handler", "without one"])
+def test_sigterm_during_the_import_of_paddle_prints_no_trace(begin):
+    # The signal arrives when Paddle has just set its own handler.
+    code = f"""import os, signal, mnist_paddle.signals as s
+{begin}
+with s.importing_paddle():
+    import paddle
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    handled = "end_at" in begin
+    said = "stopped by SIGTERM before the run began\n" if handled else ""
+    assert (done.stdout, done.stderr, done.returncode) == ("", said, 143 if handled else -signal.SIGTERM)
 
 
 def test_a_closed_terminal_saves_the_run(closed):

@@ -247,6 +247,17 @@ def test_when_a_rank_dies_all_end_and_the_first_death_is_reported(launch, tmp_pa
 
 
 @pytest.mark.ranks
+@pytest.mark.parametrize("flags", [[], ["--sync", "server"], ["--parallel", "model"]], ids=["replicas", "server", "halves"])
+def test_ranks_that_diverge_end_in_the_line_of_the_main_one(launch, flags):
+    recipe = ["--optimizer", "sgd", "--lr", "1e30", "--schedule", "constant", "--epochs", "4", *flags]
+    status, _, stderr = finished(launch("--nproc", "2", *recipe))
+    assert status == 1
+    assert stderr.startswith("error: the weights are not finite at step ")
+    assert stderr.endswith("; the last checkpoint, of step 0, is sound: run\n")
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.ranks
 def test_a_rank_that_hangs_ends_the_others_and_itself(launch, tmp_path):
     process = launch("--nproc", "2", *LONG)
     ranks = ranks_of(process, 2, tmp_path / "run")
@@ -285,6 +296,53 @@ def test_a_signal_before_the_ranks_have_started_ends_the_launcher(launch, tmp_pa
     assert stderr.startswith(f"stopped by {number.name} before the ")
     assert stderr.count("\n") == 1
     assert not list(tmp_path.glob("run*"))
+
+
+class Impatient:
+    """A user who sends these signals, each a while after the one before."""
+
+    def __init__(self, *numbers):
+        self.numbers = list(numbers)
+        self.next = time.monotonic() + 1
+
+    def take(self):
+        if not self.numbers or time.monotonic() < self.next:
+            return None
+        self.next += 0.3
+        return self.numbers.pop(0)
+
+
+# Paddle's launcher with one rank, to which a stop takes a while; `{end}` is how it ends then.
+STOPPED_RANK = """
+import os, signal, subprocess, sys, time
+logs = os.path.dirname(__file__)
+if "PADDLE_LOG_DIR" not in os.environ:
+    rank = {{**os.environ, "PADDLE_LOG_DIR": logs, "PADDLE_TRAINER_ID": "0"}}
+    print("Container rank 0 status failed code", subprocess.call([sys.executable, __file__], env=rank), "log")
+    sys.exit(1)
+def stop(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(0.8)
+    {end}
+signal.signal(signal.SIGHUP, stop)
+time.sleep(100)
+"""
+SAVES = """open(logs + '/workerlog.0', 'w').write('stopped by SIGHUP at step 30, saved')
+    open(f'{logs}/status.{os.getpid()}', 'w').write('129')
+    os._exit(129)"""
+DIES = "signal.signal(number, signal.SIG_DFL); os.kill(os.getpid(), number)"
+
+
+@pytest.mark.parametrize(
+    ("end", "when"), [(SAVES, "at step 30, saved"), (DIES, "before the training began")], ids=["saves", "dies"]
+)
+def test_a_stop_that_is_asked_for_twice_is_no_error(tmp_path, end, when):
+    (tmp_path / "rank.py").write_text(STOPPED_RANK.format(end=end))
+    command = [sys.executable, str(tmp_path / "rank.py")]
+    supervisor = Supervisor(command, 1, tmp_path, environment=dict(os.environ), show=lambda line: None)
+    status = supervisor.watch(Impatient(signal.SIGHUP, signal.SIGTERM))
+    assert (status, supervisor.reason()) == (129, f"stopped by SIGHUP {when}")
+    assert supervisor.was_stopped(status)
 
 
 def test_machines_that_never_start_are_not_waited_for_forever(tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -309,6 +310,26 @@ def test_weights_of_another_network_are_refused_and_no_folder_is_made(model, str
     with pytest.raises(UsageError, match="straight does not fit this model"):
         run_once(tmp_path / "new", small, model=model, init_from=str(straight))
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_checkpoint_that_is_not_finite_is_named_and_no_folder_is_made(number, straight, small, tmp_path):
+    arrays, progress = checkpoint.load(straight / "last.safetensors")
+    weights = checkpoint.weights(arrays)
+    name = next(iter(weights))
+    key = next(key for key in arrays if arrays[key] is weights[name])
+    broken = {**arrays, key: np.full_like(arrays[key], number)}
+    shutil.copytree(straight, tmp_path / "old")
+    for file in ("last", "best"):
+        checkpoint.save(tmp_path / "old" / f"{file}.safetensors", broken, progress)
+    before = (tmp_path / "old" / "metrics.jsonl").read_bytes()
+    says = f"not finite, in .*{name}; take an earlier checkpoint"
+    with pytest.raises(UsageError, match=says):
+        run_once(tmp_path / "new", small, init_from=str(tmp_path / "old"))
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(UsageError, match=says):
+        resume(tmp_path / "old", small, say=lambda text: None)
+    assert (tmp_path / "old" / "metrics.jsonl").read_bytes() == before
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(small, tmp_path, no_pictures):

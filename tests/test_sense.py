@@ -1,6 +1,7 @@
 """Settings that are allowed and still a mistake; resuming what has ended; new runs from old weights."""
 
 import contextlib
+import re
 
 import pytest
 from digits import make_digits, write_npz
@@ -43,6 +44,17 @@ def test_a_share_given_for_percent_is_asked_about(value, meant, small, tmp_path)
     Config(target_accuracy=value)  # which the settings of an old run may hold
 
 
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "clip_norm"])
+@pytest.mark.parametrize(("value", "becomes"), [(1e39, "infinite"), (1e300, "infinite"), (1e-50, "0"), (5e-324, "0")])
+def test_a_number_that_float32_does_not_hold_is_refused(name, value, becomes, small, tmp_path):
+    # A rate of 1e-50 trained nothing and reported success.
+    with pytest.raises(UsageError, match=re.escape(f"--{name} {value:g} is {becomes} in float32")):
+        fit(Config(**QUICK, **{name: value}, output_dir=str(tmp_path / "run")), small)
+    assert not (tmp_path / "run").exists()
+    for sound in (1e-37, 1e38):
+        check_settings(Config(**{name: sound}))
+
+
 def test_more_threads_than_a_machine_can_have_are_refused():
     with pytest.raises(UsageError, match=r"this machine has \d+ cores"):
         check_settings(Config(threads=100_000))
@@ -54,6 +66,10 @@ def test_settings_that_do_not_do_what_one_may_expect_are_noted():
         "--batch_size 200: every step takes all 100 training images",
         "--evaluate_every 50: of 4 steps only the last is validated",
     ]
+    for settings in ({"target_accuracy": 50}, {"patience": 1}):
+        assert notes(Config(**settings), 50_000, 3128) == []
+        (note,) = notes(Config(overfit_batches=1, **settings), 50_000, 3128)
+        assert note.startswith("--overfit_batches validates nothing")
 
 
 @pytest.mark.parametrize(

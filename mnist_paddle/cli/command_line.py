@@ -88,7 +88,7 @@ def import_plugins(names: list) -> None:
     """Import what --plugins names, before anything looks at the tables."""
     if names:
         startup.require_paddle()
-        communication.place()  # what a launcher has set, before a plugin imports paddle
+        communication.launch_env()  # what a launcher has set, before a plugin imports paddle
         plugins.load_plugins(names)
 
 

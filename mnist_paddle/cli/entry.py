@@ -3,11 +3,11 @@
 import argparse
 import signal
 import sys
-import threading
 from typing import NoReturn
 
 from ..errors import Interrupted, RunError, UsageError
 from ..system.console import end_with, fail, open_standard_streams, report_status, silence_stdout
+from ..system.signals import STOPPED, ignore_stops
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -34,9 +34,9 @@ def script(main) -> NoReturn:
     try:
         status = main(sys.argv[1:])
     except Interrupted as stop:  # asked for by the user, not an error
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only change the exit status
         status = end_with(" ".join(str(stop).split()), stop.status)
+    except KeyboardInterrupt:
+        status = end_with("stopped by SIGINT", 130)
     except (UsageError, RunError) as error:
         status = fail(error, error.status)
     except BrokenPipeError:
@@ -45,5 +45,7 @@ def script(main) -> NoReturn:
     except Exception:
         report_status(1)
         raise
+    if status in STOPPED:
+        ignore_stops()
     report_status(status)
     sys.exit(status)

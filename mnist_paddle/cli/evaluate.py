@@ -5,7 +5,7 @@ import sys
 from mnist_paddle import UsageError, load_dataset
 
 from ..distributed import communication
-from ..system import startup
+from ..system import signals, startup
 from ..system.files import to_json
 from ..system.paths import recorded_data
 from . import entry
@@ -26,7 +26,8 @@ def parse(argv):
 
 def measure(arguments) -> dict:
     """Evaluate the network on the split that the arguments name."""
-    from mnist_paddle import evaluate, load_loss, load_model
+    with signals.importing_paddle():
+        from mnist_paddle import evaluate, load_loss, load_model
 
     from ..experiment import checkpoint
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from mnist_paddle import UsageError, load_config
 
 from ..distributed import communication
-from ..distributed.supervisor import STOPPED, USAGE
+from ..distributed.supervisor import USAGE
 from ..system import console, signals, startup
+from ..system.signals import STOPPED
 from . import entry
 from .launch_plan import Plan, count_ranks, find_machines
 
@@ -114,7 +115,7 @@ def run_with_restarts(plan: Plan, flags: list, folder: Path, restarts: int, *, s
         status = supervisor.watch(stop)
         if status == 0:
             return 0
-        if supervisor.requested and status == 128 + supervisor.requested:
+        if supervisor.was_stopped(status):
             return console.end_with(supervisor.reason(), status)  # the user asked for it: not an error
         console.fail(supervisor.reason(), status)
         # Wrong usage stays wrong, and what the user stopped stays stopped.

@@ -12,10 +12,11 @@ def main(argv) -> int:
     try:
         config = load_config(argv)
         startup.require_paddle()
-        communication.place()  # what a launcher has set, before Paddle's import fails on it
-        from mnist_paddle import fit  # imports paddle, which takes seconds: not before the flags are known to be right
+        communication.launch_env()  # what a launcher has set, before Paddle's import fails on it
+        with signals.importing_paddle():  # which takes seconds: not before the flags are known to be right
+            from mnist_paddle import fit
 
         fit(config)
     except KeyboardInterrupt:
-        return console.end_with("stopped at once by SIGINT, without saving; existing checkpoints are complete", 130)
+        return console.end_with("stopped at once by SIGINT; existing checkpoints are complete", 130)
     return 0

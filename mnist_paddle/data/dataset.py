@@ -22,10 +22,16 @@ class Split:
     labels: np.ndarray
 
     def __post_init__(self):
+        for name, array in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(array, np.ndarray):
+                raise UsageError(f"{name} must be a NumPy array; got a {type(array).__name__}")
         if self.images.shape[1:] != (28, 28) or self.images.dtype != np.uint8:
             raise UsageError(f"images must be uint8 [n, 28, 28]; got {self.images.dtype} {list(self.images.shape)}")
         if self.labels.shape != (len(self.images),):
             raise UsageError(f"{len(self.images):,} images, but labels of shape {list(self.labels.shape)}")
+        labels = self.labels
+        if not (labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and (labels == np.floor(labels)).all())):
+            raise UsageError(f"labels must be integers from 0 to 9; got {labels.dtype} {labels[:3].tolist()} ...")
         if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() <= 9):
             raise UsageError(f"labels must be 0 to 9; got {self.labels.min()} to {self.labels.max()}")
 
@@ -90,14 +96,13 @@ def arrays(data_dir, log, /) -> tuple:
 
 
 def load_dataset(
-    name: str = "mnist", data_dir: Optional[str] = None, validation_size: Optional[int] = None, log=print, say=None
+    name: str = "mnist", data_dir: Optional[str] = None, validation_size: Optional[int] = None, log=print
 ) -> Dataset:
     """Load a dataset and split it.
 
     The last `validation_size` training images become the validation split, as in the course (None: 10,000, or a sixth of a
     smaller dataset). `log` receives progress messages. Raises `UsageError` for data that can't be downloaded, read or split.
     """
-    log = say or log
     raw, source = DATASETS.pick(name)(data_dir, log)
     notes = list(raw.notes)
     splits = _with_test(raw, notes)

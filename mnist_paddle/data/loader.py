@@ -230,6 +230,3 @@ def prefetch(items, size: int = PREFETCH):
     finally:
         stopped.set()
         worker.join()
-
-
-normalise = normalize  # the former name

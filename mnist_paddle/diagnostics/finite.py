@@ -86,6 +86,3 @@ def _tensors(outputs) -> list:
     if isinstance(outputs, (list, tuple)):
         return [tensor for output in outputs for tensor in _tensors(output)]
     return [outputs] if isinstance(outputs, paddle.Tensor) else []
-
-
-NotFinite, first_broken, watched = NonFiniteError, first_nonfinite, monitor_layers  # the former names

@@ -186,6 +186,3 @@ def barrier() -> None:
         dist = _connected()
         with watchdog().waiting("a barrier"):
             dist.barrier()
-
-
-place = launch_env  # the old name, until its users have changed

@@ -50,6 +50,3 @@ def average_statistics(model, share: float) -> None:
 
 def _is_statistic(name: str) -> bool:
     return name.endswith(("._mean", "._variance"))
-
-
-Replicas = DataParallel  # the old name, until its users have changed

@@ -5,6 +5,7 @@ for ranks that wait inside C++ for a dead one, and the exit status of the traini
 """
 
 import math
+import re
 import signal
 import subprocess
 import time
@@ -15,12 +16,12 @@ from typing import Optional
 import psutil
 
 from ..errors import LostConnection
-from ..system.signals import signal_name
+from ..system.signals import STOPPED, signal_name
 from .processes import end_with_parent, is_alive, rank_of, send, signal_of
 from .rank_logs import RankLogs
 
 USAGE = 2  # the exit status of wrong usage
-STOPPED = (129, 130, 143)  # the exit statuses of a training that the user stopped
+DIVERGED = re.compile(r"(is|are) not finite at step ")
 POLL = 0.1  # seconds between two checks
 GRACE = 1.0  # after the first death, for others to report theirs
 PATIENCE = 12.0  # between the request to stop and SIGKILL, where a rank is dead
@@ -61,7 +62,7 @@ class Supervisor:
         self.signals = {}  # rank -> the signal that ended it, or None
         self.ended_when_told = set()  # the ranks that ended after they had been sent a signal
         self.sent = None  # the signal that was sent to the ranks last
-        self.requested = None  # the signal that the user sent
+        self.requested = []  # the signals that the user sent, in their order
         self.late = False  # no rank has started in time
         self.failure = None  # the first, once all have ended
         self.first_death, self.started_at, self.deadline = None, time.monotonic(), math.inf
@@ -130,8 +131,9 @@ class Supervisor:
     def request_stop(self, number: int) -> None:
         """Pass a signal of the user's on to the ranks, and give them time to save."""
         # At the first request there may be something to save, which may take longer.
-        patience = LONG_PATIENCE if self.requested is None and self.pids else PATIENCE
-        self.requested, self.deadline = number, time.monotonic() + patience
+        patience = PATIENCE if self.requested or not self.pids else LONG_PATIENCE
+        self.requested.append(number)
+        self.deadline = time.monotonic() + patience
         self.send_all(number)
 
     def end_survivors(self) -> None:
@@ -167,9 +169,9 @@ class Supervisor:
         """The exit status that a rank has left, or None."""
         return self.logs.exit_status(self.pids[rank])
 
-    def failed(self, besides=None) -> list[int]:
-        """The ranks that ended neither well nor by the signal `besides`, which they were sent, in the order of their ends."""
-        expected = {0} if besides is None else {0, 128 + besides}
+    def failed(self, besides=()) -> list[int]:
+        """The ranks that ended neither well nor by a signal of `besides`, which they were sent, in the order of their ends."""
+        expected = {0, *(128 + number for number in besides)}
         return [rank for rank in sorted(self.ended_at, key=self.ended_at.get) if self.exit_status(rank) not in expected]
 
     def first_failure(self) -> Optional[Failure]:
@@ -181,11 +183,18 @@ class Supervisor:
         causes.sort(key=lambda rank: rank if self.exit_status(rank) in (USAGE, *STOPPED) else 0)
         if not causes:
             return None
-        rank, local_rank = causes[0], sorted(self.pids).index(causes[0])
+        rank = causes[0]
+        # All ranks diverge alike, and the main one also knows the last checkpoint that is sound.
+        if all(one in self.ended_at and DIVERGED.search(self.final_error(one)) for one in (rank, 0)):
+            rank = 0
+        local_rank = sorted(self.pids).index(rank)
         status = self.exit_status(rank)
-        # The last line of a rank that was killed is about something else.
-        error = self.logs.final_line(local_rank, default_to_last=status is not None)
-        return Failure(rank, status, self.signals[rank] or self.logs.logged_signal(local_rank), error)
+        return Failure(rank, status, self.signals[rank] or self.logs.logged_signal(local_rank), self.final_error(rank))
+
+    def final_error(self, rank: int) -> str:
+        """The error that a rank has logged, or its last line; nothing of a rank that was killed: its last line is unrelated."""
+        local_rank = sorted(self.pids).index(rank)
+        return self.logs.final_line(local_rank, default_to_last=self.exit_status(rank) is not None)
 
     def status(self) -> int:
         """The exit status of the training: of the rank that died first, or of the signal that the user sent."""
@@ -197,15 +206,20 @@ class Supervisor:
         if failure is None and not self.requested:  # no rank has started
             code = self.process.returncode or 1
             return LostConnection.status if self.late else code if code > 0 else 128 - code
-        return 128 + ((failure and failure.signal) or self.requested or signal.SIGKILL)
+        return 128 + ((failure and failure.signal) or (self.requested and self.requested[-1]) or signal.SIGKILL)
+
+    def was_stopped(self, status: int) -> bool:
+        """Whether the exit status is that of a signal of the user's, the first of several or a later one."""
+        return status - 128 in self.requested
 
     def reason(self) -> str:
         """Why the training ended, in one line."""
         failure = self.failure
-        if self.requested and (not failure or (failure.signal == self.requested and not failure.error)):
-            return f"stopped by {signal_name(self.requested)} before the training began"
-        # The training itself reports wrong usage and stops completely; for the rest there are logs to read.
-        if failure and failure.error and (self.requested or failure.status == USAGE):
+        if self.requested and (not failure or (failure.signal in self.requested and not failure.error)):
+            number = failure.signal if failure else self.requested[-1]
+            return f"stopped by {signal_name(number)} before the training began"
+        # The training itself reports wrong usage, stops and divergence completely; for the rest there are logs to read.
+        if failure and failure.error and (self.requested or failure.status == USAGE or DIVERGED.search(failure.error)):
             return failure.error
         if failure:
             why = str(failure)

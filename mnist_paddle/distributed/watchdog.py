@@ -129,9 +129,6 @@ class Watchdog:
         report_status(status)
         os._exit(status)
 
-    guard = start  # old names, until their users have changed
-    advice = property(fset=lambda self, text: self.set_advice(text.removeprefix("; ")))
-
 
 @functools.cache
 def watchdog() -> Watchdog:
@@ -194,6 +191,3 @@ def _exit_after(seconds: float, status: int):
     interval = _Interval(0, 0, int(seconds), int(seconds % 1 * 1e9))
     library.timer_settime(timer, 0, ctypes.byref(interval), None)
     return lambda: library.timer_delete(timer)
-
-
-contact = watchdog()  # the old name, until its users have changed

@@ -194,6 +194,13 @@ def check_fit(own: dict, arrays: dict[str, np.ndarray], where, what: str) -> Non
         raise UsageError(f"{where} does not fit this {what}: {_few(differs, '; ')}")
 
 
+def check_finite(arrays: dict[str, np.ndarray], where) -> None:
+    """A `UsageError` where a number is NaN or infinite: a training that begins there would be told to take a smaller rate."""
+    broken = sorted(name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
+    if broken:
+        raise UsageError(f"{where} holds numbers that are not finite, in {_few(broken)}; take an earlier checkpoint")
+
+
 def _few(names: list, between: str = ", ") -> str:
     """The first names; an error is one line."""
     return between.join(names[:4]) + (f"{between}and {len(names) - 4} more" if len(names) > 4 else "")

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..config import Config
 from ..data.dataset import load_dataset
 from ..distributed import limits
-from ..errors import UsageError
+from ..system.signals import importing_paddle
 from .setup import schedule_for
 
 MOST_FILES = 2000  # of a data folder that is read twice, here and by the ranks
@@ -47,7 +47,8 @@ def _is_large(path: Path) -> bool:
 
 def check_network(config: Config, ranks: int) -> None:
     """Build what the first rank would, on the processor, from the weights that it would begin with."""
-    import paddle
+    with importing_paddle():
+        import paddle
 
     from ..distributed import strategies
     from ..losses import load_loss
@@ -61,12 +62,3 @@ def check_network(config: Config, ranks: int) -> None:
     state = build(config, strategies.choose(config.parallel, config.sync, config.batch_size, ranks))
     if config.init_from is not None and not config.resume:
         start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
-
-
-def check_count(nproc: int, cores: int) -> None:
-    """A `UsageError` for more ranks on a processor than can be meant: each is a process of 300 MB."""
-    most = max(8, 4 * cores)
-    if nproc > most:
-        raise UsageError(
-            f"--nproc {nproc}: this machine has {cores} cores, on which at most {most} ranks make sense; --nproc {cores}"
-        )

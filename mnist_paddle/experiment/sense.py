@@ -10,12 +10,22 @@ from ..errors import UsageError
 from ..system.startup import usable_cores
 from . import checkpoint
 
+# What float32, in which networks compute, holds in full precision.
+LEAST, MOST = 1.2e-38, 3.4e38
+
 
 def check_settings(config: Config) -> None:
     """A `UsageError` for values that no new run can mean."""
     target = config.target_accuracy
     if target is not None and 0 < target <= 1:
         raise UsageError(f"--target_accuracy {target:g} is in percent: {100 * target:g}?")
+    for name in ("learning_rate", "weight_decay", "clip_norm"):
+        value = getattr(config, name)
+        if value and not LEAST <= value <= MOST:
+            rounded = "infinite" if value > 1 else "0"
+            raise UsageError(
+                f"--{name} {value:g} is {rounded} in float32, which networks compute in; it holds {LEAST:g} to {MOST:g}"
+            )
     if config.threads > max(64, usable_cores()):
         raise UsageError(f"--threads {config.threads}: this machine has {usable_cores()} cores; at most as many make sense")
     if config.resume and (target is not None or config.patience):
@@ -64,4 +74,6 @@ def notes(config: Config, images: int, total_steps: int) -> list[str]:
         found.append(f"--batch_size {config.batch_size:,}: every step takes all {images:,} training images")
     if config.evaluate_every > total_steps and not config.dry_run:
         found.append(f"--evaluate_every {config.evaluate_every:,}: of {total_steps:,} steps only the last is validated")
+    if config.overfit_batches and (config.target_accuracy is not None or config.patience):
+        found.append("--overfit_batches validates nothing: --target_accuracy and --patience do not end this run")
     return found

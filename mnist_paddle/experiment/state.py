@@ -170,6 +170,7 @@ def restore(state: State, arrays: dict, progress: dict, where) -> None:
     `snapshot` of the result gives the same arrays and progress again, bit for bit.
     """
     numbers, arrays = _numbers(progress, where), state.strategy.local_arrays(arrays)
+    checkpoint.check_finite(arrays, where)
     if numbers["step"]:
         make_accumulators(state)
         accumulators = checkpoint.section(arrays, "optimizer")
@@ -237,7 +238,9 @@ def make_accumulators(state: State) -> None:
 
 def start_from(state: State, arrays: dict, where) -> None:
     """Begin a new run with the weights that a checkpoint was evaluated with (--init_from)."""
-    checkpoint.restore_model(state.model, checkpoint.weights(state.strategy.local_arrays(arrays)), where)
+    weights = checkpoint.weights(state.strategy.local_arrays(arrays))
+    checkpoint.check_finite(weights, where)
+    checkpoint.restore_model(state.model, weights, where)
     for name, parameter in trainable(state.model):
         if name in state.average:
             state.average[name].set_value(parameter)

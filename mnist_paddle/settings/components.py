@@ -71,6 +71,6 @@ def rejoined(words: list) -> str:
     """Words that a space separated, as one that a shell leaves whole."""
     text = words[0]
     for word in words[1:]:
-        apart = re.match(r"[\w-]+=", word) and not text.endswith((",", "=", "["))
-        text += ("," if apart else " " if text.endswith(":") else "") + word
+        whole = text.endswith((",", "=", *BRACKETS)) or word.startswith((",", "=", ":", *BRACKETS.values()))
+        text += (" " if text.endswith(":") else "" if whole else ",") + word
     return shlex.quote(text)

@@ -76,6 +76,3 @@ def _silence(stream) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
-
-
-tell_launcher = report_status  # the former name

@@ -45,6 +45,3 @@ def absolute(path):
         return os.path.abspath(path)
     except OSError:  # the current folder was deleted
         return path
-
-
-recorded = recorded_data  # the former name

@@ -9,6 +9,7 @@ from .console import end_with, report_status, silence_lost_terminal
 
 # Windows has no SIGHUP, which is sent when the terminal is closed.
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+STOPPED = (129, 130, 143)  # the exit statuses of what the user has stopped: SIGHUP, SIGINT, SIGTERM
 
 
 def signal_name(number: int) -> str:
@@ -27,11 +28,29 @@ def is_ignored(number: int) -> bool:
 
 def default_signals() -> None:
     """Python's default handler for SIGINT, and no Paddle handler for SIGTERM, which would print a C++ trace and exit."""
-    # Paddle installs its handler in C++ at import, so `getsignal` still returns the previous one.
     if threading.current_thread() is not threading.main_thread():
         return
     if not is_ignored(signal.SIGINT):
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _restore_sigterm()
+
+
+@contextlib.contextmanager
+def importing_paddle():
+    """Inside, SIGTERM waits. Paddle's import puts a handler on it that prints a C++ trace; afterwards it is as before."""
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        _restore_sigterm()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _restore_sigterm() -> None:
+    # Paddle installs its handler in C++ at import, so `getsignal` still returns the previous one.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
@@ -75,6 +94,13 @@ def end_at_signal() -> None:
         for number in STOP_SIGNALS:
             if not is_ignored(number):
                 signal.signal(number, _BEFORE)
+
+
+def ignore_stops() -> None:
+    """Ignore stop signals from now on: while Python exits, another one would only change the exit status."""
+    if threading.current_thread() is threading.main_thread():
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 class StopRequest:

@@ -53,8 +53,14 @@ def quiet_libraries() -> None:
 
 def restore_proxies(environment=os.environ) -> None:
     """Restore the proxy variables that the launcher hid from Paddle's launcher; downloads may need them."""
-    for name, value in json.loads(environment.pop(KEPT_PROXIES, "{}")).items():
-        environment.setdefault(name, value)
+    try:
+        kept = json.loads(environment.pop(KEPT_PROXIES, "{}"))
+    except ValueError:
+        kept = None
+    # Ignored unless it has the form that the launcher writes.
+    for name, value in kept.items() if isinstance(kept, dict) else ():
+        if isinstance(value, str):
+            environment.setdefault(name, value)
 
 
 def check_zlib_order() -> None:

@@ -47,9 +47,9 @@ KINDS = {
 }
 
 
-def open_curves(folder, enabled: bool, log=print, say=None):
+def open_curves(folder, enabled: bool, log=print):
     """The curves of the run in `folder`, or silent ones if not enabled. `log` receives a line for what can't be drawn."""
-    return Curves(Path(folder), say or log) if enabled else SilentCurves()
+    return Curves(Path(folder), log) if enabled else SilentCurves()
 
 
 class SilentCurves:
