@@ -47,7 +47,7 @@ def check_train(words, small) -> None:
         if stop.code:
             raise
         return
-    data = small if config.data_dir is None else load_dataset(config.dataset, config.data_dir, say=lambda text: None)
+    data = small if config.data_dir is None else load_dataset(config.dataset, config.data_dir, log=lambda text: None)
     state, batches = build(config), Loader(data.train, 8, augment=config.augment).batches()
     train_step(state, state.model, load_loss(config.loss, config.loss_args), next(batches), 1e-3)
     batches.close()
@@ -69,7 +69,7 @@ def check_evaluate(words, small) -> None:
     arguments = parse(words)
     checkpoint.load(arguments.run)
     if arguments.data_dir:
-        load_dataset(arguments.dataset, arguments.data_dir, say=lambda text: None)
+        load_dataset(arguments.dataset, arguments.data_dir, log=lambda text: None)
 
 
 def check_parsed(name: str):

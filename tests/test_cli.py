@@ -190,7 +190,7 @@ def test_a_signal_ends_the_run_after_saving(data, tmp_path, number):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as a shell knows them exist on POSIX only")
 def test_ctrl_c_ends_any_script_in_one_line():
-    code = "import sys, time; from mnist_paddle import runtime; runtime.script(lambda argv: (print(), time.sleep(60)))"
+    code = "import sys, time; from mnist_paddle.cli import entry; entry.script(lambda argv: (print(), time.sleep(60)))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
@@ -202,11 +202,12 @@ def test_ctrl_c_ends_any_script_in_one_line():
 def test_a_signal_to_a_process_that_is_stopping_does_not_change_its_exit_status(number):
     # Python sets handlers of its own back when it ends, and what is ignored stays ignored.
     code = """import atexit, time
-from mnist_paddle import Interrupted, runtime
+from mnist_paddle import Interrupted
+from mnist_paddle.cli import entry
 def main(argv):
     raise Interrupted("stopped by SIGHUP at step 3, saved", 1)
 atexit.register(lambda: (print(flush=True), time.sleep(1)))
-runtime.script(main)"""
+entry.script(main)"""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.send_signal(number)

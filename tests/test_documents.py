@@ -26,6 +26,8 @@ import mnist_paddle
 from mnist_paddle.cli.main import COMMANDS
 from mnist_paddle.config import FIELDS
 
+pytestmark = pytest.mark.usefixtures("clean_tables")
+
 PLUGIN = '''
 from paddle import nn
 

@@ -239,7 +239,7 @@ def test_a_stop_before_the_run_began_is_one_line_and_no_error(data, number, tmp_
 @pytest.mark.parametrize("begin", ["s.end_at_signal()", "pass"], ids=["with a handler", "without one"])
 def test_sigterm_during_the_import_of_paddle_prints_no_trace(begin):
     # The signal arrives when Paddle has just set its own handler.
-    code = f"""import os, signal, mnist_paddle.signals as s
+    code = f"""import os, signal, mnist_paddle.system.signals as s
 {begin}
 with s.importing_paddle():
     import paddle
@@ -247,7 +247,7 @@ with s.importing_paddle():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     handled = "end_at" in begin
-    said = "stopped by SIGTERM before the run began\n" if handled else ""
+    said = "stopped by SIGTERM before the run started\n" if handled else ""
     assert (done.stdout, done.stderr, done.returncode) == ("", said, 143 if handled else -signal.SIGTERM)
 
 

@@ -118,7 +118,7 @@ def test_wrong_usage_is_one_line_before_any_rank_is_started(run_script, flags, s
         (["--parallel", "columns", "--model_args", "widths=[7,7]"], "the 7 columns of layer"),
         (["--data_dir", "nowhere"], "nowhere: no such file or folder"),
         (["--data_dir", "empty"], "empty"),
-        (["--data_dir", "null"], "--dataset custom needs --data_dir"),
+        (["--data_dir", "null"], "--dataset custom requires --data_dir"),
         (["--validation_size", "481"], "--validation_size 481 leaves none"),
         (["--init_from", "nowhere"], "nowhere: there is no such checkpoint"),
         (["--resume", "--output_dir", "nowhere"], "nowhere holds no run to resume"),

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib import import_module
 
 import pytest
 from digits import make_digits, write_npz
@@ -13,7 +12,7 @@ from mnist_paddle import Config, UsageError, load_config, load_plugins
 from mnist_paddle.cli.help import listing
 from mnist_paddle.registry import Registry
 from mnist_paddle.settings import plugins
-from mnist_paddle.settings.tables import TABLES, choices, live_table
+from mnist_paddle.settings.tables import choices
 
 PLUGIN = '''
 from typing import Annotated
@@ -92,20 +91,7 @@ ALL = [word for name, value in OWN.items() for word in (f"--{name}", value)]
 QUICK = ["--epochs", "2", "--batch_size", "32", "--device", "cpu", "--data_dir", "digits.npz"]
 
 
-@pytest.fixture(autouse=True)
-def clean_tables():
-    """Afterwards the tables and Python's modules are as before."""
-    for module, _ in TABLES.values():
-        import_module(f"mnist_paddle.{module}")
-    before = {name: dict(live_table(name)) for name in TABLES}
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    sys.path[:] = path
-    for module in [name for name in set(sys.modules) - modules if hasattr(sys.modules[name], plugins.MARK)]:
-        del sys.modules[module]
-    for name, components in before.items():
-        for component in live_table(name).keys() - components.keys():
-            del live_table(name)[component]
+pytestmark = pytest.mark.usefixtures("clean_tables")
 
 
 @pytest.fixture

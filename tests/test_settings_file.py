@@ -211,7 +211,7 @@ def test_a_file_without_permission_is_named(tmp_path):
         {"data_dir": "1e3"},
         {"data_dir": "no"},
         {"data_dir": " spaces \n and lines\t"},
-        {"learning_rate": 1e-300, "weight_decay": 1e22, "seed": 2**32 - 1},
+        {"learning_rate": 1e-30, "weight_decay": 1e22, "seed": 2**32 - 1},
         {"learning_rate": 1e-05, "target_accuracy": 99.5, "max_minutes": None},
         {"model": "fc", "model_args": {"widths": [1], "dropout": 1e-07, "norm": "none"}},
         {"schedule_args": {"final": 1e-16}},

@@ -272,7 +272,9 @@ DIVERGING = [
 
 @pytest.mark.parametrize("settings", DIVERGING, ids=lambda settings: settings["model"])
 def test_a_run_that_diverges_names_step_and_layer_and_keeps_sound_checkpoints(train, tmp_path, settings):
-    with pytest.raises(RunError, match=r"not finite at step \d+ \((layer .+|.+weight|.+bias|every .+)\): try a smaller") as told:
+    with pytest.raises(
+        RunError, match=r"not finite at step \d+ \((layer .+|.+weight|.+bias|all layer outputs .+)\): try a smaller"
+    ) as told:
         train(**{"optimizer": "sgd", "schedule": "constant", **settings})
     assert "\n" not in str(told.value)
     assert not (tmp_path / "run" / "report.json").exists()
