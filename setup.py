@@ -1,21 +1,43 @@
 """Metadata of the package. Paddle's CPU and GPU builds exclude each other, so each is an extra and neither is required."""
 
+import sys
+
+if sys.version_info < (3, 9):  # noqa: UP036  at once: pip looks at python_requires after it has got all dependencies
+    sys.exit("mnist_paddle needs Python 3.9 or newer; this is Python %d.%d" % sys.version_info[:2])  # noqa: UP031
+
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 version = {}
 exec((here / "mnist_paddle" / "version.py").read_text(), version)
 
+
+class WithRecipes(build_py):
+    """A wheel has the recipes of configs/ inside the package: `mnist-paddle train --config cnn`."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            folder = Path(self.build_lib, "mnist_paddle", "configs")
+            folder.mkdir(parents=True, exist_ok=True)
+            for recipe in here.glob("configs/*.yaml"):
+                self.copy_file(str(recipe), str(folder / recipe.name))
+
+
 setup(
     name="mnist-paddle",
     version=version["__version__"],
-    description="A PaddlePaddle toolkit that trains handwritten-digit recognisers, from the simplest baseline to the best",
+    description="A PaddlePaddle toolkit that trains handwritten-digit recognizers, from the simplest baseline to the best",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mnist_paddle", "mnist_paddle.*"]),
+    package_data={"mnist_paddle": ["py.typed"]},
+    cmdclass={"build_py": WithRecipes},
+    entry_points={"console_scripts": ["mnist-paddle = mnist_paddle.cli.main:main"]},
     python_requires=">=3.9",
     install_requires=[
         "numpy>=1.23",

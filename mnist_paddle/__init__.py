@@ -4,16 +4,32 @@
 >>> report = fit(Config(model="cnn", epochs=1))
 """
 
-from . import runtime
-from .registry import Interrupted, RunError, UsageError
+from typing import TYPE_CHECKING
+
+from .errors import Interrupted, RunError, UsageError
+from .system import startup
 from .version import __version__
 
-runtime.prepare()
+startup.prepare()
 
-# Parts are imported when first asked for: most of them import paddle, which takes seconds.
+if TYPE_CHECKING:  # for editors; the names are imported when they are first used, for most import paddle, which takes seconds
+    from .cli.command_line import load_config
+    from .config import Config
+    from .data.augment import AUGMENTATIONS
+    from .data.dataset import DATASETS, Dataset, Split, load_dataset
+    from .data.loader import Loader
+    from .experiment.load import load_model
+    from .losses import LOSSES, load_loss
+    from .models import ACTIVATIONS, MODELS
+    from .optimizers import OPTIMIZERS, make_optimizer
+    from .schedules import SCHEDULES
+    from .settings.plugins import load_plugins
+    from .trainer import evaluate, fit, fit_from, resume
+
+# name -> module
 _HOME = {
     "Config": "config",
-    "load_config": "command_line",
+    "load_config": "cli.command_line",
     "DATASETS": "data.dataset",
     "AUGMENTATIONS": "data.augment",
     "Split": "data.dataset",
@@ -21,20 +37,48 @@ _HOME = {
     "load_dataset": "data.dataset",
     "Loader": "data.loader",
     "MODELS": "models",
+    "ACTIVATIONS": "models",
     "LOSSES": "losses",
     "OPTIMIZERS": "optimizers",
     "SCHEDULES": "schedules",
     "make_optimizer": "optimizers",
     "load_loss": "losses",
-    "load_model": "checkpoint",
+    "load_model": "experiment.load",
+    "load_plugins": "settings.plugins",
     "fit": "trainer",
     "fit_from": "trainer",
     "resume": "trainer",
     "evaluate": "trainer",
 }
-_WITHOUT_PADDLE = {"config", "command_line", "data.dataset", "data.augment", "schedules"}
+_WITHOUT_PADDLE = {"config", "cli.command_line", "data.dataset", "data.augment", "schedules", "settings.plugins"}
 
-__all__ = ["Interrupted", "RunError", "UsageError", "__version__", *_HOME]
+__all__ = [  # as a literal, which editors and type checkers read; a test holds that it is complete
+    "ACTIVATIONS",
+    "AUGMENTATIONS",
+    "DATASETS",
+    "LOSSES",
+    "MODELS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Config",
+    "Dataset",
+    "Interrupted",
+    "Loader",
+    "RunError",
+    "Split",
+    "UsageError",
+    "__version__",
+    "evaluate",
+    "fit",
+    "fit_from",
+    "load_config",
+    "load_dataset",
+    "load_loss",
+    "load_model",
+    "load_plugins",
+    "make_optimizer",
+    "resume",
+]
 
 
 def __getattr__(name):
@@ -43,6 +87,7 @@ def __getattr__(name):
     from importlib import import_module
 
     if _HOME[name] not in _WITHOUT_PADDLE:
-        runtime.require_paddle()
-        import_module(f"{__name__}.distributed").place()  # a launcher's variables that are wrong would end Paddle's import
+        startup.require_paddle()
+        # Wrong variables of a launcher would end Paddle's import in a traceback.
+        import_module(f"{__name__}.distributed.communication").launch_env()
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

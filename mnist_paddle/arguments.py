@@ -6,17 +6,18 @@
 [32]
 >>> check(Annotated[int, Range(1, 28)], 0)
 Traceback (most recent call last):
-ValueError: must be a whole number from 1 to 28; it is 0
+ValueError: must be an integer from 1 to 28; it is 0
 """
 
 import ast
 import difflib
 import math
 import numbers
+import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal, Optional, Union
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,15 @@ Outputs = Annotated[int, Range(1, 1000)]
 Counts = Annotated[Sequence[Annotated[int, Range(1, 32768)]], Items(1, 100, 32768)]
 Channels = Annotated[Sequence[Annotated[int, Range(1, 1024)]], Items(1, 4, 1024)]
 
-NOUNS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+UNIONS = (Union, getattr(types, "UnionType", Union))  # int | None, from Python 3.10 on
+LISTS = (Sequence, list, tuple)
+NOUNS = {float: "a number", int: "an integer", bool: "true or false", str: "a string"}
 
 
 def check(kind, value):
     """`value` in the form that the type `kind` has; a `ValueError` that says what is wanted where it does not fit.
 
-    A number alone is a list of one where a list is wanted, and a whole number a float where a float is. NumPy's numbers become
+    A number alone is a list of one where a list is wanted, and an integer a float where a float is. NumPy's numbers become
     Python's. Types that this module does not know are not checked.
     """
     try:
@@ -92,8 +95,10 @@ def _fitting(kind, value):
     if typing.get_origin(kind) is Literal:
         (choice,) = (choice for choice in typing.get_args(kind) if isinstance(value, type(choice)) and value == choice)
         return choice
-    if typing.get_origin(kind) is Sequence:
-        (item,) = typing.get_args(kind)
+    if typing.get_origin(kind) in UNIONS:
+        return _either(typing.get_args(kind), value)
+    if typing.get_origin(kind) in LISTS and typing.get_args(kind):
+        item = typing.get_args(kind)[0]
         values = list(value) if isinstance(value, (list, tuple)) else [value]
         return [_fitting(item, value) for value in values]
     if typing.get_origin(kind) is Annotated:
@@ -104,8 +109,22 @@ def _fitting(kind, value):
     return value
 
 
+def _either(kinds, value):
+    """`value` in the form of the first type that it fits: of Optional[int], an int or None."""
+    for kind in kinds:
+        if kind is type(None):
+            if value is None:
+                return None
+            continue
+        try:
+            return _fitting(kind, value)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    raise ValueError
+
+
 def _plain(kind, value):
-    """`value` as a Python bool, text, whole number or finite float."""
+    """`value` as a Python bool, str, int or finite float."""
     if kind in (bool, str):
         if not isinstance(value, kind):
             raise TypeError
@@ -128,15 +147,19 @@ def describe(kind) -> str:
         if isinstance(bounds, Items):
             (item,) = typing.get_args(inner)
             return f"a list of {bounds.low} to {bounds.high} items, each {describe(item)}, together at most {bounds.total}"
-        return f"{describe(inner)} {bounds}"
-    return str(kind)
+        return f"{describe(inner)} {bounds}" if isinstance(bounds, Range) else describe(inner)
+    if typing.get_origin(kind) in UNIONS:
+        return " or ".join("none" if inner is type(None) else describe(inner) for inner in typing.get_args(kind))
+    if typing.get_origin(kind) in LISTS and typing.get_args(kind):
+        return f"a list, each item {describe(typing.get_args(kind)[0])}"
+    return getattr(kind, "__name__", str(kind))
 
 
 def shown(value) -> str:
     """`value` as an error message shows it: one short line."""
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # Python does not print whole numbers of thousands of digits
+    except ValueError:  # Python does not print integers of thousands of digits
         return "a number of too many digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 

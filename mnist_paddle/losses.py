@@ -1,10 +1,10 @@
-"""Loss functions: the outputs of a network and the true digits in, one loss per example out.
+"""Loss functions: from a network's outputs and the labels to one loss per example.
 
-Training takes the mean of the values, evaluation their sum, so that uneven batches and several ranks count every example once.
+Training takes the mean, evaluation the sum, so that every example counts once in uneven batches and on several ranks.
 
-A loss compares either ten scores (a row of `outputs` per example) or one number with the label. Shapes are checked:
-subtracting labels [n] from predictions [n, 1] would broadcast to [n, n] without a word, and the best such a network can do is to
-answer the mean digit: the plateau of 8.28, the variance of the labels, that the course's first chapters print.
+A loss compares the label with either ten scores or a single number per example. Shapes are checked: subtracting labels [n]
+from predictions [n, 1] would silently broadcast to [n, n], and the best such a network can do is to predict the mean digit.
+That is the plateau at 8.28, the variance of the labels, in the course's first chapters.
 """
 
 import functools
@@ -17,27 +17,30 @@ import paddle.nn.functional as F
 from .arguments import Fraction, Range
 from .registry import Registry
 
-LOSSES = Registry("loss")
+LOSSES = Registry("loss", given=("outputs", "labels"))
 
-# Paddle's CPU kernel raises scores that lie further than this below the highest one.
-CLIPPED = 64.0
+# Paddle's CPU kernel clips scores to at most this far below the highest score.
+CLIP_DISTANCE = 64.0
 
 
 def load_loss(name: str, arguments: dict):
-    """The loss `name` with its arguments filled in: a function of outputs and labels."""
+    """The loss function `name` with `arguments` bound: (outputs [n, k], labels [n]) -> losses [n].
+
+    Raises `UsageError` for an unknown name or invalid arguments.
+    """
     return functools.partial(LOSSES.pick(name), **LOSSES.arguments(name, arguments))
 
 
 @LOSSES.register
 def mse_scalar(outputs, labels, /):
-    """Squared difference between one output and the digit itself: [n, 1] and [n] -> [n]; where the article starts."""
+    """Squared error between a single output and the digit: [n, 1] and [n] -> [n]; the article's first loss."""
     _check(outputs, labels, needs_one=True)
     return (outputs.squeeze(1) - labels.astype(outputs.dtype)) ** 2
 
 
 @LOSSES.register
 def mse(outputs, labels, /):
-    """Squared difference from the one-hot label, averaged over the classes: [n, 10] and [n] -> [n] (Brier 1950)."""
+    """Squared error against the one-hot label, averaged over classes: [n, 10] and [n] -> [n] (Brier 1950)."""
     _check(outputs, labels)
     return ((outputs - F.one_hot(labels, outputs.shape[1])) ** 2).mean(axis=1)
 
@@ -46,37 +49,37 @@ def mse(outputs, labels, /):
 def cross_entropy(outputs, labels, /):
     """Negative log-likelihood of the labels under softmax: [n, 10] scores, [n] labels -> [n] losses, in nats.
 
-    Paddle's fused operator, whose gradients are right but whose values end at 64 nats on a CPU. Values from there on are computed
-    as the logarithm of the sum of exponentials less the label's score. An infinite score makes a loss that is not finite.
+    Uses Paddle's fused operator. Its gradients are exact, but on a CPU its values are clipped at 64 nats; larger values are
+    computed here as logsumexp(scores) minus the label's score. An infinite score gives a non-finite loss.
     """
     _check(outputs, labels)
-    # With a column of labels Paddle takes a path that spares a copy; the result is a column too.
+    # With labels [n, 1] Paddle avoids a copy; the result is [n, 1] too.
     losses = F.cross_entropy(outputs, labels.unsqueeze(1), reduction="none").squeeze(1)
-    return losses + _missing(outputs, labels, losses) if _may_be_clipped(outputs) else losses
+    return losses + _clipped_amount(outputs, labels, losses) if _may_be_clipped(outputs) else losses
 
 
 def _may_be_clipped(outputs) -> bool:
-    """Whether some score lies so far from another that Paddle's CPU kernel clips it, or one is not finite.
+    """Whether Paddle's CPU kernel may clip a score, or a score is not finite.
 
-    Looking costs 20 of a step's 90 microseconds in this loss; computing every loss in the unclipped form would cost 60.
+    This check takes 20 of the 90 microseconds of this loss; computing every loss in the unclipped form would take 60 more.
     """
     if not paddle.in_dynamic_mode() or not outputs.place.is_cpu_place() or not outputs.size:
         return False
     scores = outputs.detach().numpy()
     with np.errstate(all="ignore"):
-        return not np.ptp(scores) < CLIPPED - 1
+        return not np.ptp(scores) < CLIP_DISTANCE - 1
 
 
 @paddle.no_grad()
-def _missing(outputs, labels, losses):
-    """What clipping took from the losses; nan where a score is not finite. Without a gradient, for Paddle's own is right."""
-    exact = paddle.logsumexp(outputs, axis=1) - _on_label(outputs, labels).squeeze(1)
-    missing = paddle.where(losses < CLIPPED - 1, paddle.zeros_like(losses), exact - losses)
-    return missing + 0.0 * outputs.sum(axis=1)
+def _clipped_amount(outputs, labels, losses):
+    """The amount that clipping removed from each loss, NaN where a score is not finite. No gradient: Paddle's is exact."""
+    exact = paddle.logsumexp(outputs, axis=1) - _label_scores(outputs, labels).squeeze(1)
+    clipped = paddle.where(losses < CLIP_DISTANCE - 1, paddle.zeros_like(losses), exact - losses)
+    return clipped + 0.0 * outputs.sum(axis=1)
 
 
-def _on_label(outputs, labels):
-    """The score of the true class: [n, 10] and [n] -> [n, 1]."""
+def _label_scores(outputs, labels):
+    """The score of the labeled class: [n, 10] and [n] -> [n, 1]."""
     return paddle.take_along_axis(outputs, labels.unsqueeze(1), 1)
 
 
@@ -84,27 +87,27 @@ def _on_label(outputs, labels):
 def label_smoothing(outputs, labels, /, epsilon: Fraction = 0.1):
     """Cross entropy against 1 - epsilon on the label and epsilon spread over all classes (arXiv 1512.00567): -> [n].
 
-    Computed as the cross entropy plus epsilon times what the label's score is above the mean score, which is the same.
+    Computed as the equivalent cross_entropy + epsilon * (label's score - mean score).
     """
     losses = cross_entropy(outputs, labels)
-    return losses + epsilon * (_on_label(outputs, labels) - outputs).mean(axis=1)
+    return losses + epsilon * (_label_scores(outputs, labels) - outputs).mean(axis=1)
 
 
 @LOSSES.register
 def focal(outputs, labels, /, gamma: Annotated[float, Range(0, 100)] = 2.0):
-    """Cross entropy times (1 - p) ** gamma: easy examples count less (Lin et al. 2017, arXiv 1708.02002): -> [n]."""
+    """Cross entropy times (1 - p) ** gamma, which down-weights easy examples (Lin et al. 2017, arXiv 1708.02002): -> [n]."""
     losses = cross_entropy(outputs, labels)
     if not gamma:
         return losses
-    # exp(-loss) is the probability p of the label; expm1 keeps the digits of 1 - p where p is nearly 1. Where p rounds to 1 the
-    # power's derivative would be infinite for gamma < 1, and infinity times a loss of 0 nan: the clip makes it finite.
+    # exp(-loss) is the label's probability p; expm1 keeps the precision of 1 - p where p is nearly 1. Where p rounds to 1, the
+    # derivative of the power would be infinite for gamma < 1, and infinity times a loss of 0 is NaN: clip keeps it finite.
     return paddle.clip(-paddle.expm1(-losses), min=1e-37) ** gamma * losses
 
 
 def _check(outputs, labels, needs_one: bool = False) -> None:
-    """Outputs must be a row per example, labels one number per example, and their counts agree."""
+    """Raise ValueError unless outputs are [n, k] and labels [n], with k = 1 if and only if `needs_one`."""
     if len(labels.shape) != 1 or len(outputs.shape) != 2 or outputs.shape[0] != labels.shape[0]:
-        raise ValueError(f"a loss takes outputs [n, k] and labels [n]; these are {outputs.shape} and {labels.shape}")
+        raise ValueError(f"a loss takes outputs [n, k] and labels [n]; got {outputs.shape} and {labels.shape}")
     if needs_one != (outputs.shape[1] == 1):
-        wanted = "one output per example" if needs_one else "one output per class"
-        raise ValueError(f"this loss takes {wanted}; these outputs are {outputs.shape}")
+        expected = "one output per example" if needs_one else "one output per class"
+        raise ValueError(f"this loss takes {expected}; got outputs of shape {outputs.shape}")

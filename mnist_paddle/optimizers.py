@@ -1,8 +1,8 @@
-"""Optimisers: each part makes one of Paddle's, for a list of parameters.
+"""Optimizers: each function creates one of Paddle's optimizers for a list of parameters.
 
-The learning rate is a plain number that the trainer sets before every step from a pure function of the step, so no scheduler
-has to be saved. `weight_decay` is L2 regularisation (the gradient of decay / 2 * |w|^2 is added) except in adamw and lamb,
-where it shrinks the weights beside the step, as their papers have it. Docstrings say where Paddle differs from PyTorch.
+The learning rate is a plain number. The trainer sets it before every step from a pure function of the step, so there is no
+scheduler to save. `weight_decay` is L2 regularization (the gradient of decay / 2 * |w|^2 is added), except in adamw and lamb,
+where it is decoupled from the gradient, as in their papers. Docstrings note where Paddle differs from PyTorch.
 """
 
 import paddle.optimizer as po
@@ -12,11 +12,14 @@ from paddle.regularizer import L2Decay
 from .arguments import Decay, Epsilon, Fraction
 from .registry import Registry
 
-OPTIMIZERS = Registry("optimizer")
+OPTIMIZERS = Registry("optimizer", given=("common", "weight_decay"))
 
 
 def make_optimizer(name: str, parameters, learning_rate: float, weight_decay=0.0, clip_norm=0.0, **arguments):
-    """The optimiser `name` for `parameters`; gradients longer than `clip_norm` together are shortened to it (0: never)."""
+    """The optimizer `name` for `parameters`; gradients are clipped to a global norm of `clip_norm` (0: no clipping).
+
+    Raises `UsageError` for an unknown name or invalid arguments.
+    """
     common = {"learning_rate": float(learning_rate), "parameters": list(parameters)}
     if clip_norm:
         common["grad_clip"] = ClipGradByGlobalNorm(clip_norm)
@@ -29,73 +32,73 @@ def _l2(weight_decay: float):
 
 @OPTIMIZERS.register
 def sgd(common, weight_decay, /):
-    """Stochastic gradient descent: against the gradient of one batch, by the learning rate."""
+    """Stochastic gradient descent: w -= learning_rate * gradient."""
     return po.SGD(**common, weight_decay=_l2(weight_decay))
 
 
 @OPTIMIZERS.register
 def momentum(common, weight_decay, /, momentum: Fraction = 0.9, nesterov: bool = False):
-    """SGD with inertia: a decaying sum of past gradients steadies the direction (Polyak 1964)."""
+    """SGD with momentum: steps along a decaying sum of past gradients (Polyak 1964)."""
     return po.Momentum(**common, weight_decay=_l2(weight_decay), momentum=momentum, use_nesterov=nesterov)
 
 
 @OPTIMIZERS.register
 def adagrad(common, weight_decay, /, epsilon: Epsilon = 1e-6):
-    """Every weight its own step, smaller the more it has moved (Duchi et al. 2011).
+    """Per-weight step sizes that shrink with the accumulated squared gradient (Duchi et al. 2011).
 
-    PyTorch's epsilon is 1e-10 by default.
+    PyTorch's default epsilon is 1e-10.
     """
     return po.Adagrad(**common, weight_decay=_l2(weight_decay), epsilon=epsilon)
 
 
 @OPTIMIZERS.register
 def adadelta(common, weight_decay, /, epsilon: Epsilon = 1e-6, rho: Decay = 0.95):
-    """AdaGrad over a sliding window, in the units of the weights (Zeiler 2012, arXiv 1212.5701).
+    """Adagrad with decaying averages instead of sums, scaled by past updates (Zeiler 2012, arXiv 1212.5701).
 
-    The paper has no learning rate: it is 1 there, and so it is by default in PyTorch, whose rho is 0.9.
+    The paper has no learning rate, which means 1; that is also PyTorch's default. PyTorch's default rho is 0.9.
     """
     return po.Adadelta(**common, weight_decay=_l2(weight_decay), epsilon=epsilon, rho=rho)
 
 
 @OPTIMIZERS.register
 def rmsprop(common, weight_decay, /, rho: Decay = 0.95, epsilon: Epsilon = 1e-6, momentum: Fraction = 0.0):
-    """The gradient divided by a running mean of its size (Hinton 2012).
+    """The gradient divided by a running root mean square of past gradients (Hinton 2012).
 
-    The step is momentum * last step + rate * gradient / sqrt(mean square + epsilon). PyTorch adds epsilon to the root, not inside
-    it: at 1e-6 gradients count here as if they were never smaller than 1e-3. There the rate multiplies the whole step, here only
-    what is new, so that momentum from a higher rate lasts when the rate falls. PyTorch's rho, called alpha, is 0.99.
+    step = momentum * last step + learning_rate * gradient / sqrt(mean square + epsilon). PyTorch adds epsilon outside the root:
+    with 1e-6 inside it, gradients below 1e-3 are scaled as if they were 1e-3. In PyTorch the learning rate multiplies the whole
+    step, here only the new term, so momentum from a higher rate persists when the rate drops. PyTorch's alpha (rho) is 0.99.
     """
     return po.RMSProp(**common, weight_decay=_l2(weight_decay), rho=rho, epsilon=epsilon, momentum=momentum)
 
 
 @OPTIMIZERS.register
 def adam(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
-    """Momentum and a step per weight together (Kingma and Ba 2014, arXiv 1412.6980)."""
+    """Momentum combined with per-weight step sizes (Kingma and Ba 2014, arXiv 1412.6980)."""
     return po.Adam(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
 def adamw(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
-    """Adam whose weight decay does not pass through the moments (Loshchilov and Hutter 2017, arXiv 1711.05101)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv 1711.05101)."""
     return po.AdamW(**common, weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
 def adamax(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
-    """Adam with the largest recent gradient in place of its mean square (arXiv 1412.6980, section 7).
+    """Adam with the infinity norm of recent gradients instead of their mean square (arXiv 1412.6980, section 7).
 
-    The largest is max(|gradient|, beta2 * largest + epsilon). PyTorch has max(|gradient| + epsilon, beta2 * largest), the paper
-    no epsilon. Here it adds up: where gradients are small the largest tends to epsilon / (1 - beta2), by default 1e-5.
+    norm = max(|gradient|, beta2 * norm + epsilon). PyTorch uses max(|gradient| + epsilon, beta2 * norm), the paper no epsilon.
+    Here epsilon accumulates: with small gradients the norm tends to epsilon / (1 - beta2), by default 1e-5.
     """
     return po.Adamax(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
 def lamb(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-6):
-    """Adam with a step in proportion to each layer's weights, for very large batches (You et al. 2019, arXiv 1904.00962).
+    """Adam with layer-wise trust ratios, for very large batches (You et al. 2019, arXiv 1904.00962).
 
-    The trust ratio |weights| / |step| is not bounded, and 1 where either is 0, as for biases at the start.
+    The trust ratio |weights| / |step| is unbounded, and 1 where either norm is 0, as for biases at initialization.
     """
-    # Paddle would leave out the trust ratio, which is what makes it lamb, where there is no weight decay.
+    # Without always_adapt Paddle skips the trust ratio, the point of LAMB, when there is no weight decay.
     moments = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return po.Lamb(**common, lamb_weight_decay=weight_decay, **moments, always_adapt=True)

@@ -1,83 +1,100 @@
-"""The tables of named parts (models, losses, ...), and the error that is the user's to mend."""
+"""Tables of named components: models, losses, optimizers, ... Anyone may add one, in the package or outside it."""
 
-import ast
 import difflib
 import functools
 import inspect
+import sys
 import typing
 from dataclasses import dataclass
-from pathlib import Path
 
-from .arguments import check, read_annotation
-
-
-class UsageError(Exception):
-    """Something the user can mend: one line that says what is wrong, where, and what to do. Scripts exit with 2."""
-
-    status = 2
+from .arguments import check
+from .errors import UsageError
 
 
-class RunError(Exception):
-    """A run that cannot go on (the loss is not finite, the disk is full): one line, exit status 1."""
+@dataclass(frozen=True)
+class Argument:
+    """An argument that users may give: its type (None: not annotated, or not one of `arguments`) and its default."""
 
-    status = 1
-
-
-class Interrupted(RunError):
-    """A run that a signal ended, after saving; its exit status is 128 + the signal's number, as a shell has it."""
-
-    def __init__(self, message: str, signal: int):
-        super().__init__(message)
-        self.signal = signal
-        self.status = 128 + signal
+    kind: object
+    default: object = None
+    required: bool = False
 
 
-class LostContact(RunError):
-    """A rank that the others left alone. The fault lies elsewhere and another try may work: exit status 75 (EX_TEMPFAIL)."""
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a component: its name, one line about it, and the arguments that users may give."""
 
-    status = 75
+    name: str
+    description: str
+    arguments: dict[str, Argument]
 
 
 class Registry(dict):
-    """A dict from a name to a part; the part's function name is its name, its docstring's first line its description.
+    """A dict from names to components; a component's function name is its name, its docstring's first line its description.
 
-    >>> LOSSES = Registry("loss")
+    `given` names the arguments that the program passes by position; all others are the user's.
+
+    >>> LOSSES = Registry("loss", given=("outputs", "labels"))
     >>> @LOSSES.register
-    ... def zero(outputs, labels):
+    ... def zero(outputs, labels, scale: float = 1.0):
     ...     "Nothing is ever wrong."
     >>> LOSSES.pick("zero") is zero
     True
+    >>> LOSSES.entries()["zero"].arguments
+    {'scale': Argument(kind=<class 'float'>, default=1.0, required=False)}
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, given: tuple = ()):
         super().__init__()
-        self.kind = kind
+        self.kind, self.given = kind, given
 
-    def register(self, part):
-        """Decorator: put `part` into the table under its own name. A name taken twice is a programming error.
+    def register(self, component):
+        """Decorator: put `component` into the table under its own name.
 
         A function then checks its arguments against their annotations whenever it is called: what does not fit is a `UsageError`.
+        Raises `ValueError` for a name that is taken (re-running a notebook's cell replaces its component) and for a function that
+        does not take what the program passes.
         """
-        if part.__name__ in self:
-            raise ValueError(f"there is already a {self.kind} called {part.__name__!r}")
-        if inspect.isfunction(part):
-            part = _checking(f"{self.kind} {part.__name__}", part)
-        self[part.__name__] = part
-        return part
+        name = component.__name__
+        if name in self and not (_is_interactive(component) and _is_interactive(self[name])):
+            raise ValueError(f"there is already a {self.kind} called {name!r} ({_place(self[name])}); choose another name")
+        self._check_signature(component)
+        if inspect.isfunction(component):
+            component = _checking(f"{self.kind} {name}", component)
+        self[name] = component
+        return component
+
+    def _check_signature(self, component) -> None:
+        parameters = _parameters(component)
+        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+            return
+        if sum(_is_positional(parameter) for parameter in parameters) < len(self.given):
+            wanted = f"def {component.__name__}({', '.join(self.given)}, /)"
+            raise ValueError(f"a {self.kind} is called with {' and '.join(self.given)}: {wanted}")
+
+    def entries(self) -> dict[str, Entry]:
+        """What is known of every component, by name."""
+        return {name: _entry(name, component, len(self.given)) for name, component in self.items()}
 
     def arguments(self, name: str, values: dict) -> dict:
         """`values` in the form that the component `name` takes them; a `UsageError` for those it does not know or take."""
-        owner, kinds = f"{self.kind} {name}", annotated(self.pick(name))
-        for key in values:
-            if key not in kinds:
-                raise UsageError(f"{owner}: {unknown('argument', key, kinds or ['(none)'])}")
-        return {key: check_argument(owner, key, kinds[key], value) for key, value in values.items()}
+        self.pick(name)
+        known = self.entries()[name].arguments
+        return check_arguments(f"{self.kind} {name}", known, values)
 
     def pick(self, name: str):
-        """The part called `name`; a `UsageError` that lists the choices where there is none."""
+        """The component called `name`; a `UsageError` that lists the choices where there is none."""
         if name not in self:
             raise UsageError(unknown(self.kind, name, self))
         return self[name]
+
+
+def check_arguments(owner: str, known: dict[str, Argument], values: dict) -> dict:
+    """`values` in the form that a component with the `known` arguments takes them; a `UsageError` that names the `owner`."""
+    for key in values:
+        if key not in known:
+            raise UsageError(f"{owner}: {unknown('argument', key, known or ['(none)'])}")
+    return {key: check_argument(owner, key, known[key].kind, value) for key, value in values.items()}
 
 
 def check_argument(owner: str, name: str, kind, value):
@@ -88,38 +105,68 @@ def check_argument(owner: str, name: str, kind, value):
         raise UsageError(f"{owner}: {name} {error}") from None
 
 
-def annotated(part) -> dict:
-    """The arguments that a call of the function `part` may give by keyword, with their annotated types."""
+@functools.cache
+def _entry(name: str, component, given: int) -> Entry:
+    """What a live component says of itself; the first `given` positional arguments are the program's."""
+    kinds, arguments = _annotations(component), {}
+    for parameter in _parameters(component):
+        if given and _is_positional(parameter):
+            given -= 1
+        elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            required = parameter.default is parameter.empty
+            default = None if required else parameter.default
+            arguments[parameter.name] = Argument(kinds.get(parameter.name), default, required)
+    return Entry(name, (component.__doc__ or "").strip().partition("\n")[0], arguments)
+
+
+def _parameters(component) -> list:
     try:
-        kinds = typing.get_type_hints(part, include_extras=True)
-    except (NameError, TypeError):  # annotations that only a type checker can read
-        kinds = {}
-    return {
-        parameter.name: kinds.get(parameter.name)
-        for parameter in inspect.signature(part).parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
+        return list(inspect.signature(component).parameters.values())
+    except (TypeError, ValueError):  # of a builtin, which has no signature
+        return []
 
 
-def _checking(owner: str, part):
-    """The function `part`, checking its arguments first."""
-    kinds = annotated(part)
-    parameters = inspect.signature(part).parameters.values()
-    order = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+def _is_positional(parameter) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
-    @functools.wraps(part)
+
+def _annotations(component) -> dict:
+    """The annotated types of a component's arguments; none where only a type checker can read them."""
+    try:
+        return typing.get_type_hints(component.__init__ if inspect.isclass(component) else component, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _is_interactive(component) -> bool:
+    """Whether a component was defined in a notebook or at a prompt, where running a cell again means to replace it."""
+    return component.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+
+
+def _place(component) -> str:
+    """Where a component is defined."""
+    code = getattr(inspect.unwrap(component), "__code__", None)
+    return f"{code.co_filename}, line {code.co_firstlineno}" if code else f"module {component.__module__}"
+
+
+def _checking(owner: str, function):
+    """The function, checking its arguments first."""
+    kinds = _annotations(function)
+    order = [parameter.name for parameter in _parameters(function) if _is_positional(parameter)]
+
+    @functools.wraps(function)
     def checked(*given, **arguments):
         fitting = [check_argument(owner, name, kinds.get(name), value) for name, value in zip(order, given)]
         arguments = {name: check_argument(owner, name, kinds.get(name), value) for name, value in arguments.items()}
-        return part(*fitting, *given[len(order) :], **arguments)
+        return function(*fitting, *given[len(order) :], **arguments)
 
     return checked
 
 
-def call(kind: str, part, arguments: dict):
-    """Call a part with the user's arguments; what it finds wrong with their values is the user's to mend."""
+def call(kind: str, component, arguments: dict):
+    """Call a component with the user's arguments; a `UsageError` for what it finds wrong with their values."""
     try:
-        return part(**arguments)
+        return component(**arguments)
     except (TypeError, ValueError, AssertionError, IndexError, MemoryError, OverflowError) as error:
         reason = (str(error).strip() or repr(error)).splitlines()[-1]
         raise UsageError(f"--{kind}_args {arguments}: {reason}") from error
@@ -130,64 +177,3 @@ def unknown(kind: str, name, choices) -> str:
     near = difflib.get_close_matches(str(name), list(choices), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"there is no {kind} {name!r}; {hint}choices: {', '.join(choices)}"
-
-
-@dataclass(frozen=True)
-class Argument:
-    """What the source says of an argument: its type (None: not annotated, or not one of `arguments`) and its default."""
-
-    kind: object
-    default: object = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the source says of a registered part: its name, one line about it, and the arguments that users may give."""
-
-    name: str
-    description: str
-    arguments: dict[str, Argument]
-
-
-@functools.cache
-def catalogue(module: str, table: str) -> dict[str, Entry]:
-    """The parts that `@TABLE.register` puts into a table, read from the source, once, without running it.
-
-    Importing the tables imports paddle, which takes seconds; `--help`, `--list` and usage errors should not wait for it.
-    `module` is relative to the package: "models", "data.augment". A package is read file by file.
-    """
-    path = Path(__file__).parent.joinpath(*module.split("."))
-    files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-    entries = {}
-    for file in files:
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and _registers(node, table):
-                description = (ast.get_docstring(node) or "").partition("\n")[0]
-                entries[node.name] = Entry(node.name, description, _arguments(node))
-    return entries
-
-
-def _registers(node, table: str) -> bool:
-    return any(ast.unparse(decorator) == f"{table}.register" for decorator in node.decorator_list)
-
-
-def _arguments(node) -> dict[str, Argument]:
-    """The arguments that a call may give by keyword; positional-only ones are the program's to give."""
-    if isinstance(node, ast.ClassDef):
-        methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-        return {name: found for name, found in _arguments(methods[0]).items() if name != "self"} if methods else {}
-    given = node.args
-    nodes = [*given.args, *given.kwonlyargs]
-    defaults = [None] * (len(given.args) - len(given.defaults)) + given.defaults[-len(given.args) :] if given.args else []
-    return {
-        argument.arg: Argument(read_annotation(argument.annotation), _literal(default))
-        for argument, default in zip(nodes, [*defaults, *given.kw_defaults])
-    }
-
-
-def _literal(node):
-    """The value of a default in the source; None where there is none or it is not a plain value."""
-    try:
-        return node and ast.literal_eval(node)
-    except ValueError:
-        return None

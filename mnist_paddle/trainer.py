@@ -1,80 +1,196 @@
-"""Training: train_step, evaluate, fit. The file to read first; what changes during training is in state.py.
+"""Training: set up, loop, finish. The file to read first.
 
-argv -> Config -> data -> model, loss, optimiser, schedule -> State -> [batch -> train_step] x N -> evaluate -> report.
+argv -> Config -> Setup (data, schedule, loss, strategy, run folder: fixed for a run) and State (network, optimizer, progress:
+what changes, and what a checkpoint holds) -> [batch -> train_step] x N, evaluations, checkpoints -> report.
 """
 
-import errno
 import math
-import os
-import shlex
-import time
 from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 import paddle
 
-from . import checkpoint, distributed
-from .config import Config, make_config, settings_of
-from .contact import contact
-from .course import Course, plan
-from .data.dataset import Dataset, load_dataset, require_images
-from .data.loader import Loader, normalise
-from .device import set_device, versions
-from .finite import REMEDY, NotFinite, check_loss, watched
-from .isolation import clean_paddle
-from .losses import load_loss
-from .parallel.replicas import Replicas
-from .paths import recorded
-from .record.metrics import Evaluation
-from .record.progress import Clock, progress_bar
-from .record.run import Run, last_words, locked, open_run, resume_command, say_on_main
-from .registry import Interrupted, RunError, UsageError
-from .saving import Checkpoints, agree, find_past, go_on, make_last, name_data
-from .sense import check_settings, inherited, notes
-from .signals import StopRequest, default_signals, signal_name
-from .state import State, broken_weight, build, check_weights, evaluated_weights, start_from, trainable, update_average
+from .config import Config, make_config
+from .data.dataset import Dataset
+from .diagnostics.finite import NonFiniteError, check_loss
+from .distributed import communication
+from .errors import UsageError
+from .experiment import checkpoint, checkpoints
+from .experiment import resume as resuming
+from .experiment.commands import quote
+from .experiment.endings import UNWRITABLE, diverged, interrupted, unwritable
+from .experiment.evaluation import evaluate
+from .experiment.folder import RunFolder
+from .experiment.recording import describe, record, run_evaluation, training_point
+from .experiment.sense import check_settings, inherited
+from .experiment.setup import Setup, check_ranks_agree, make_setup, name_data
+from .experiment.state import State, build, start_from, update_average
+from .experiment.summary import make_report, summary
+from .system.global_state import fresh_global_state
+from .system.signals import StopRequest, default_signals
+from .tracking.progress import Progress, Stopwatch
 
-EVALUATION_BATCH = 500
-# What the system says of a full, a read-only, a broken disk, and of one from which the folder was taken away.
-UNWRITABLE = {
-    getattr(errno, name, None) for name in "ENOSPC EDQUOT EROFS EACCES EPERM EIO EFBIG ENOENT EISDIR ENOTDIR ESTALE".split()
-}
-OVERFITTED = 0.01  # mean loss at which a few batches count as learnt by heart
-ASK_EVERY = 10  # steps between two questions of several ranks whether one of them wants to stop
+__all__ = ["evaluate", "fit", "fit_from", "resume", "train", "train_step"]
+
+OVERFITTED = 0.01  # mean loss at which a few batches count as learned by heart
+AGREE_EVERY = 10  # steps between two exchanges of several ranks on whether one of them has to stop
+
+
+@fresh_global_state()
+def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) -> dict:
+    """Train by `config` and return what report.json holds.
+
+    `dataset` replaces the one that the settings name, `model` (a `paddle.nn.Layer`) the network; `say` receives the lines of the
+    log, `on_point` every point of the curves as a dict (step, epoch, split, loss, accuracy, ...).
+    Raises `UsageError` for what the user can fix and `RunError` for a run that can't continue.
+    """
+    check_settings(config)
+    if dataset is not None and not isinstance(dataset, Dataset):
+        kind = type(dataset).__name__
+        raise UsageError(f"fit takes a Dataset(name, train, validation, test) of three Splits; this is a {kind}")
+    default_signals()
+    if communication.world_size() > 1:
+        communication.watchdog().start(config.stall_seconds)
+    communication.start(config.device)  # distributed, 1 of 3: the ranks meet
+    config, state = name_data(config, dataset), None
+    with RunFolder(config, say) as folder:
+        try:
+            found = resuming.find(config, folder)
+            weights = None if found else initial_weights(config)
+            setup = make_setup(config, dataset, folder, on_point)
+            state = build(config, setup.strategy, model)
+            if found:
+                resuming.check(found, setup, state)
+                resuming.apply(found, setup, state)
+            else:
+                start(setup, state, weights)
+            with StopRequest() as stop:
+                train(setup, state, stop)
+            return finish(setup, state)
+        except NonFiniteError as error:
+            raise diverged(error, folder, state) from error
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            raise unwritable(error, config, state) from error
+
+
+def fit_from(path, dataset=None, say=None, **changes) -> dict:
+    """Start a new run with the weights of a run folder or checkpoint, with its network, loss and dataset (--init_from).
+
+    `changes` are settings of the new run; like `fit` otherwise.
+    """
+    return fit(make_config({**inherited(path, changes), **changes, "init_from": str(path)}), dataset, say)
+
+
+def resume(path, dataset=None, say=None, *, model=None, on_point=None, **changes) -> dict:
+    """Resume the run of a folder, or from one of its checkpoints, with its own settings; like `fit` otherwise.
+
+    `changes` are settings that do not affect the weights: max_minutes, log_every, ..., and epochs under a constant rate.
+    """
+    if isinstance(model, str):  # the setting of that name, and no network
+        model, changes["model"] = None, model
+    config = make_config({**checkpoint.settings(path), **changes, "output_dir": str(path), "resume": True})
+    return fit(config, dataset, say, model=model, on_point=on_point)
+
+
+def initial_weights(config: Config) -> Optional[dict]:
+    """The arrays of the checkpoint that --init_from names."""
+    return None if config.init_from is None else checkpoint.load(config.init_from)[0]
+
+
+def start(setup: Setup, state: State, weights: Optional[dict]) -> None:
+    """Begin a new run: from the weights given or those of the seed, in a new folder, with a first checkpoint to resume from."""
+    config, folder = setup.config, setup.folder
+    if weights is not None:
+        start_from(state, weights, config.init_from)
+    check_ranks_agree(setup, "a new run")
+    folder.create(config.output_dir, f"{config.dataset}-{config.model}")
+    checkpoints.save(setup, state)
+    folder.write_settings()
+
+
+def train(setup: Setup, state: State, stop: StopRequest) -> None:
+    """The loop: batches in, updates, and evaluations and checkpoints where they are due."""
+    if setup.folder.path and not setup.config.dry_run:
+        folder = quote(setup.folder.path)
+        communication.watchdog().set_advice(f"the checkpoints are intact; resume with --resume --output_dir {folder}")
+    setup.log(describe(setup, state))
+    if state.step == 0:
+        setup.folder.curves.images(0, "train/first_batch", *setup.loader().samples(24))
+    model = state.strategy.replicate(state.model)  # distributed, 3 of 3: paddle.DataParallel, which averages their gradients
+    model.train()
+    clock, agreed, seconds_before = Stopwatch(), Agreed(), state.seconds
+    total = setup.schedule.total_steps
+    bar = Progress(total * setup.config.batch_size, state.images, setup.log, enabled=communication.is_main())
+    with bar, closing(setup.loader().batches(state.step, total)) as batches:
+        while state.step < total and not reason_to_stop(setup, state, agreed):
+            batch = next(batches)
+            take_step(setup, state, model, batch)
+            bar.update(batch.global_size)
+            record(setup, state, bar, clock)
+            if evaluation_is_due(setup, state):
+                run_evaluation(setup, state)
+                clock.skip()
+            agreed = agree(setup, state, stop, seconds_before)
+            if checkpoint_is_due(setup, state, agreed):
+                checkpoints.save(setup, state)
+            if agreed.signal:
+                communication.barrier()  # Paddle's launcher ends the others soon after the first; rank 0 may still be writing
+                raise interrupted(setup, state, agreed.signal)
+    if early := reason_to_stop(setup, state, agreed):
+        setup.log(f"stopped at step {state.step}: {early}")
+    if not evaluation_is_due(setup, state) or not state.best:
+        final_evaluation(setup, state, stop)
+
+
+def take_step(setup: Setup, state: State, model, batch) -> None:
+    """One update by a batch, counted in the state."""
+    config, rate = setup.config, setup.schedule.rate(state.step)
+    # Dropout's numbers follow from (seed, step, shard) alone, so that no generator has to be saved.
+    paddle.seed((config.seed * 1_000_003 + state.step) * 1_009 + state.strategy.shard_index)
+    with communication.watchdog().waiting(f"step {state.step + 1}"):
+        outputs, losses = train_step(state, model, setup.loss_function, batch, rate, config.accumulate_steps)
+    if state.average:
+        update_average(state, config.ema, config.ema_ramp)
+    state.window.add(outputs, batch.labels[: len(outputs)], losses)
+    state.images += batch.global_size
 
 
 def train_step(state: State, model, loss_function, batch, rate: float, parts: int = 1):
-    """One update: forward, loss, backward, optimiser. Returns this rank's outputs [m, k] and losses [m].
+    """One update: forward, loss, backward, optimizer. Returns this rank's outputs [m, k] and losses [m].
 
-    With `parts` above 1 the batch goes through the network in so many pieces, whose gradients add up to those of the whole.
-    Batch norm makes an exception: it sees each piece alone, normalizes by the piece's mean and variance and moves its running
-    ones once a piece, so that its network learns otherwise than from whole batches.
+    With `parts` above 1 the batch goes through the network in so many micro-batches, whose gradients add up to the whole's.
+    Batch norm is the exception: it normalizes each micro-batch by its own mean and variance and updates its running ones once
+    for each, so its network is not the one that whole batches would train.
     """
     state.optimizer.clear_grad()
     state.optimizer.set_lr(rate)
     outputs, losses = [], []
-    count, pieces = len(batch.labels), split_batch(batch, parts)
-    # Gradients are averaged over the ranks; this weight makes that the mean over the global batch, however it is shared.
-    weight = state.way.world_size / batch.global_size if count else 0.0
-    for number, (images, labels) in enumerate(pieces, start=1):
-        # They cross between the ranks once a step, with the last piece.
-        with state.way.synchronised(model, number == len(pieces)):
+    count, micro_batches = len(batch.labels), split_batch(batch, parts)
+    # Gradients are averaged over the ranks; this weight makes that the mean over the global batch, however it is sharded.
+    weight = state.strategy.shard_count / batch.global_size if count else 0.0
+    for number, (images, labels) in enumerate(micro_batches, start=1):
+        # Ranks exchange them once a step, with the last micro-batch.
+        with state.strategy.synchronized(model, number == len(micro_batches)):
             outputs.append(model(images))
             losses.append(loss_function(outputs[-1], labels))
             loss = losses[-1].sum() * weight
             check_loss(loss, state.model, images, state.step + 1)
             loss.backward()
-    state.way.update(state.model, state.optimizer, count / batch.global_size)
+    state.strategy.update(state.model, state.optimizer, count / batch.global_size)
     state.step += 1
-    if not count or not state.way.counts:
+    if not count or not state.strategy.reports_metrics:
         return outputs[0][:0], losses[0][:0]
-    return (outputs[0], losses[0]) if len(pieces) == 1 else (paddle.concat(outputs), paddle.concat(losses))
+    return (outputs[0], losses[0]) if len(micro_batches) == 1 else (paddle.concat(outputs), paddle.concat(losses))
 
 
 def split_batch(batch, parts: int) -> list[tuple]:
-    """Images and labels of a batch in up to `parts` pieces, sizes differing by one at the most.
+    """Images and labels of a batch in up to `parts` micro-batches, whose sizes differ by one at the most.
 
-    A batch with fewer images than ranks leaves some without one. They go through the step with a blank one, which weighs nothing.
+    A batch with fewer images than ranks leaves some ranks without one: they train on a blank image of weight 0.
     """
     count = len(batch.labels)
     if count == 0:
@@ -86,337 +202,72 @@ def split_batch(batch, parts: int) -> list[tuple]:
     return [(batch.images[start:stop], batch.labels[start:stop]) for start, stop in zip(cuts, cuts[1:])]
 
 
-@clean_paddle()
-@paddle.no_grad()
-def evaluate(model, split, loss_function, way=None) -> Evaluation:
-    """Outputs and losses for every example of a split, each counted once however many ranks share the work.
-
-    `way` is that of a State whose model is `model`; without it every rank has the whole network. Raises `NotFinite`, with the
-    layer, where the network's numbers are infinite or NaN, be it that the outputs hide it.
-    """
-    way = way or Replicas()
-    model.eval()
-    # Ranks share whole batches, the same ones for any number of ranks: sums over other batches would be rounded otherwise.
-    batches = [slice(start, start + EVALUATION_BATCH) for start in range(0, len(split), EVALUATION_BATCH)]
-    mine = batches[len(batches) * way.rank // way.world_size : len(batches) * (way.rank + 1) // way.world_size]
-    found, broken = {}, []
-    for number, batch in enumerate(mine):
-        # The layers are watched over the first batch; of the others the losses tell.
-        with contact.waiting("an evaluation"), nullcontext() if number else watched(model, broken):
-            outputs = model(paddle.to_tensor(normalise(split.images[batch])[:, None]))
-            losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
-            if way.counts:
-                found[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
-    model.train()
-    parts = distributed.gather((found, broken))
-    rows = {start: table for found, _ in parts for start, table in found.items()}
-    table = np.concatenate([rows[start] for start in sorted(rows)]) if rows else np.zeros((0, 11), np.float32)
-    layers = [layer for _, broken in parts for layer in broken]
-    if layers or not np.isfinite(table).all():
-        raise NotFinite("the evaluation is not finite", (layers or ["outputs or losses of some images"])[0])
-    return Evaluation(split.labels, table[:, :-1], table[:, -1])
+def evaluation_is_due(setup: Setup, state: State) -> bool:
+    """Whether there is an evaluation on the schedule after the step just done."""
+    return state.step > 0 and state.step % setup.evaluate_every == 0
 
 
-@clean_paddle()
-def fit(config: Config, dataset=None, say=None) -> dict:
-    """Train by `config`, on `dataset` if one is given, and return what report.json holds.
-
-    Raises `UsageError` for what the user can mend and `RunError` for a run that cannot go on.
-    """
-    if dataset is not None and not isinstance(dataset, Dataset):
-        raise UsageError(
-            f"fit takes a Dataset(name, train, validation, test) of three Splits; this is a {type(dataset).__name__}"
-        )
-    check_settings(config)
-    default_signals()
-    if distributed.world_size() > 1:
-        contact.guard(config.stall_seconds)
-    distributed.start(config.device)  # distributed, 1 of 3: the ranks meet
-    device = set_device(config.device, config.threads)
-    say = say_on_main(say)
-    state = None
-    try:
-        with holding(config):
-            config, past = find_past(name_data(config, dataset))
-            state = build(config)
-            dataset, course = prepare(config, past, state, dataset, say)
-            clock = Clock(past.progress["seconds"], past.progress["images"]) if past else Clock()
-            with begin(config, past, say) as run:
-                try:
-                    with StopRequest() as stop:
-                        train(config, course, state, dataset, run, clock, stop, past)
-                    return finish(config, course, state, dataset, run, clock, device)
-                except NotFinite as error:
-                    raise diverged(error, state, run) from error
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        # Named by the system where it is not the run's disk: a library that writes elsewhere must not make it look so.
-        what = error.filename or "into the run folder"
-        reason = f"can't write {what} any more ({error.strerror})"
-        if config.output_dir and os.path.exists(os.path.join(config.output_dir, "last.safetensors")):
-            on = resume_command(config.output_dir, config.dataset)
-            reason += f"; the run's checkpoints are whole. When it can, go on: {on}"
-        raise RunError(f"step {state.step if state else 0}: {reason}") from error
+def checkpoint_is_due(setup: Setup, state: State, agreed: "Agreed") -> bool:
+    """Whether to save after this step: at evaluations, at the intervals asked for, and before anything ends the loop."""
+    ends = state.step == setup.schedule.total_steps or reason_to_stop(setup, state, agreed)
+    return bool(evaluation_is_due(setup, state) or checkpoints.is_due(setup, state) or agreed.checkpoint or agreed.signal or ends)
 
 
-def diverged(error: NotFinite, state: State, run: Run) -> RunError:
-    """What a run ends with whose numbers are no longer finite: step, layer, remedy, and the checkpoint that is still sound."""
-    step = state.step if error.step is None else error.step
-    layer = error.layer or broken_weight(state)
-    where = NotFinite(error.what, layer, step)
-    kept = f"; the last checkpoint, of step {run.saved:,}, is sound: {run.folder}" if run.main and run.saved is not None else ""
-    return RunError(f"{where}: {REMEDY}{kept}")
+def final_evaluation(setup: Setup, state: State, stop: StopRequest) -> None:
+    """An evaluation that is not on the schedule, at an early end; after the checkpoint, so that a resumed run does not see it."""
+    if state.window.steps and not state.figures:
+        training_point(setup, state)
+    run_evaluation(setup, state)
+    checkpoints.save_final(setup, state)
+    if stop.signal and communication.world_size() == 1:  # of several ranks only some may have received it
+        raise interrupted(setup, state, stop.signal)
 
 
-def holding(config: Config):
-    """A run that is resumed is locked before it is looked at, so that no other process goes on with it meanwhile."""
-    if not config.resume or not distributed.is_main():
-        return nullcontext()
-    return locked(checkpoint.to_resume(config.output_dir)[0])
+@dataclass(frozen=True)
+class Agreed:
+    """What the ranks have agreed on after a step."""
+
+    signal: int = 0  # received by one of them; 0: none
+    out_of_time: bool = False  # --max_minutes
+    checkpoint: bool = False  # the last one is --checkpoint_minutes old
 
 
-def prepare(config: Config, past, state: State, dataset, say) -> tuple[Dataset, Course]:
-    """Load the data, plan the course, and give State the weights to begin with: its own, old ones, or all of the past."""
-    if config.init_from is not None and not past:
-        start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
-    if dataset is None:
-        if past and config.data_dir == past.progress["config"].get("data_dir"):
-            recorded(config.data_dir, past.path.parent)
-        dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, say=say)
-    require_images(dataset)
-    agree(config, past, dataset)
-    course = plan(config, len(dataset.train))
-    for note in notes(config, len(dataset.train), course.total_steps):
-        say(note)
-    if past:
-        go_on(past, config, course, dataset, state, say)
-    return dataset, course
+def agree(setup: Setup, state: State, stop: StopRequest, seconds_before: float) -> Agreed:
+    """Signals and clocks, the same on all ranks, or one would wait forever; `seconds_before`: trained by earlier processes."""
+    if communication.world_size() > 1 and state.step % AGREE_EVERY:
+        return Agreed()
+    main, minutes = communication.is_main(), setup.config.max_minutes
+    over = main and minutes is not None and state.seconds - seconds_before >= 60 * minutes
+    old = main and checkpoints.is_old(setup, state)
+    signal, over, old = communication.largest(np.array([stop.signal or 0, over, old], np.int64))
+    return Agreed(int(signal), bool(over), bool(old))
 
 
-def begin(config: Config, past, say):
-    """Open the run folder: a new one, or the old one brought back to the checkpoint."""
-    lengths = None
-    if past:
-        make_last(past)
-        lengths = past.progress["curves"]
-    name = f"{config.dataset}-{config.model}"
-    return open_run(config.output_dir, settings_of(config), name, distributed.is_main(), say, config.dry_run, lengths)
+def reason_to_stop(setup: Setup, state: State, agreed: Agreed) -> Optional[str]:
+    """Why to stop before the last step, or None."""
+    config, figures = setup.config, state.figures
+    if agreed.out_of_time:
+        return f"--max_minutes {config.max_minutes:g} is over"
+    if config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy:
+        return f"the validation accuracy reached --target_accuracy {config.target_accuracy:g}"
+    if config.patience and state.stale >= config.patience:
+        return f"no better validation accuracy in {state.stale} evaluations (--patience)"
+    if config.overfit_batches and figures.get("loss", math.inf) < OVERFITTED and figures["accuracy"] == 100:
+        return f"{config.overfit_batches} batches learned by heart (loss {figures['loss']:.4f}): this set-up can learn"
+    return None
 
 
-def resume(path, dataset=None, say=None, **changes) -> dict:
-    """Go on with the run of a folder, or from one of its checkpoints, with its own settings; like `fit` otherwise.
-
-    `changes` are settings that do not touch the weights: max_minutes, log_every, ..., and epochs under a constant rate.
-    """
-    settings = checkpoint.settings(path)
-    return fit(make_config({**settings, **changes, "output_dir": str(path), "resume": True}), dataset, say)
-
-
-def fit_from(path, dataset=None, say=None, **changes) -> dict:
-    """Start a new run with the weights of a run folder or checkpoint, with its network, loss and dataset (--init_from).
-
-    `changes` are settings of the new run; like `fit` otherwise.
-    """
-    return fit(make_config({**inherited(path, changes), **changes, "init_from": str(path)}), dataset, say)
-
-
-def train(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, stop, past=None) -> None:
-    """The loop: batches in, updates, and now and then a look at how it goes."""
-    loader = make_loader(config, state.way, dataset.train)
-    loss_function = load_loss(config.loss, config.loss_args)
-    checkpoints = Checkpoints(run, config, course, dataset, clock, past)
-    if past:
-        checkpoints.tidy_up(past, state)
-    else:
-        checkpoints.save(state)  # so that there is something to resume from the first moment
-    run.write_settings()
-    if state.step == 0:
-        run.curves.images(0, "train/first_batch", *loader.samples(24))
-    model = state.way.replicate(state.model)  # distributed, 3 of 3: paddle.DataParallel, which averages their gradients
-    model.train()
-    watch = Watch(config, course, state, dataset, loss_function, run, clock)
-    if not config.dry_run and config.output_dir:
-        contact.advice = f"; the checkpoints are whole, go on with --resume --output_dir {shlex.quote(config.output_dir)}"
-    with watch.bar, closing(loader.batches(state.step, course.total_steps)) as batches:
-        while state.step < course.total_steps and not watch.enough():
-            batch = next(batches)
-            # Dropout's numbers follow from (seed, step, rank) alone, so that no generator has to be saved.
-            paddle.seed((config.seed * 1_000_003 + state.step) * 1_009 + state.way.rank)
-            with contact.waiting(f"step {state.step + 1}"):
-                outputs, losses = train_step(state, model, loss_function, batch, course.rate(state.step), config.accumulate_steps)
-            if state.average:
-                update_average(state, config.ema, config.ema_ramp)
-            state.window.add(outputs, batch.labels[: len(outputs)], losses)
-            watch.after_step(batch.global_size)
-            signal, late = watch.ask(stop, checkpoints)
-            if watch.evaluated or late:
-                checkpoints.save(state)
-            if signal:
-                checkpoints.save(state)
-                distributed.barrier()  # Paddle's launcher ends the others soon after the first, and rank 0 may still be writing
-                raise interrupted(run, config, state, signal)
-        if not watch.evaluated or not state.best:
-            # The course has no look here. It comes after the checkpoint, so that a resumed run knows nothing of it.
-            checkpoints.save(state)
-            with clock.paused():
-                watch.last_point()
-                watch.validation()
-            checkpoints.save_final(state)
-            if stop.signal and distributed.world_size() == 1:  # of several ranks only some may have received it
-                raise interrupted(run, config, state, stop.signal)
-
-
-def interrupted(run: Run, config: Config, state: State, signal: int) -> Interrupted:
-    """What a run ends with that was asked to stop."""
-    message = f"stopped by {signal_name(signal)} at step {state.step}"
-    if not config.dry_run:
-        message += ", saved" + (f"; resume with: {resume_command(run.folder, config.dataset)}" if run.main else "")
-    return Interrupted(message, signal)
-
-
-def make_loader(config: Config, way: Replicas, split) -> Loader:
-    """This rank's share of the training batches."""
-    share = {"rank": way.rank, "world_size": way.world_size}  # distributed, 2 of 3: each takes its part of every batch
-    plan = {"seed": config.seed, "augment": config.augment, "limit": config.overfit_batches, **share}
-    return Loader(split, config.batch_size, reader=config.reader, **plan)
-
-
-class Watch:
-    """The looks at a run: a point on the training curves, a validation, and whether it is time to stop."""
-
-    def __init__(self, config, course, state, dataset, loss_function, run, clock):
-        self.config, self.course, self.state, self.dataset = config, course, state, dataset
-        self.loss_function, self.run, self.clock = loss_function, run, clock
-        self.evaluate_every = config.evaluate_every or course.epoch_steps
-        self.validates = len(dataset.validation) > 0 and not config.overfit_batches
-        self.bar = progress_bar(course.total_steps * config.batch_size, clock.images, enabled=distributed.is_main())
-        self.out_of_time = False
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether the course has a validation after the step just done."""
-        return self.state.step > 0 and self.state.step % self.evaluate_every == 0
-
-    def after_step(self, images: int) -> None:
-        """A step over so many images is done: count it and take the looks that are due."""
-        self.clock.images += images
-        self.bar.update(images)
-        if self.state.step % self.config.log_every == 0:
-            self.training_point()
-        if self.state.step == self.course.total_steps:
-            self.last_point()
-        if self.evaluated:
-            with self.clock.paused():
-                self.validation()
-
-    def training_point(self) -> None:
-        """Put the mean over the steps since the last point on the curves and the bar."""
-        step = self.state.step
-        check_weights(self.state)
-        figures = self.state.figures = self.state.window.close()
-        extras = {"learning_rate": self.course.rate(step - 1), "images_per_second": self.clock.rate()}
-        self.run.curves.scalars(step, self.course.epoch(step), "train", **figures, **extras)
-        self.bar.set_description(f"epoch {math.ceil(self.course.epoch(step))}/{self.config.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {figures['loss']:.4f}, accuracy {figures['accuracy']:.2f} %")
-
-    def last_point(self) -> None:
-        """The end of the training curves. A mean over few steps would look like a cliff: left out, unless it is the only one."""
-        steps = self.state.window.steps
-        if steps and (2 * steps >= self.config.log_every or not self.state.figures):
-            self.training_point()
-
-    def validation(self) -> None:
-        """Evaluate, keep the best weights, and say one line."""
-        state, epoch = self.state, self.course.epoch(self.state.step)
-        check_weights(state)
-        means = state.window.close_epoch()
-        line = f"epoch {epoch:g}"
-        if means:
-            line += f"  training loss {means['loss']:.4f}, accuracy {means['accuracy']:.2f} %"
-        better = True
-        if self.validates:
-            start = time.perf_counter()
-            with evaluated_weights(state):
-                found = evaluate(state.model, self.dataset.validation, self.loss_function, state.way)
-            speed = len(self.dataset.validation) / (time.perf_counter() - start)
-            figures = {"loss": found.loss, "accuracy": found.accuracy, "images_per_second": speed}
-            self.run.curves.scalars(state.step, epoch, "validation", **figures)
-            line += f"  validation loss {found.loss:.4f}, accuracy {found.accuracy:.2f} %"
-            better = found.accuracy > state.best_accuracy
-            state.best_accuracy = max(found.accuracy, state.best_accuracy)
-            state.stale = 0 if better else state.stale + 1
-        state.evaluations += 1
-        if better:
-            state.best, state.best_step = state.evaluated(), state.step
-        gradients = {name: p.grad.numpy() for name, p in trainable(state.model) if p.grad is not None}
-        self.run.curves.histograms(state.step, {name: p.numpy() for name, p in trainable(state.model)}, gradients)
-        self.run.say(f"{line}  ({self.clock.images / self.clock.elapsed():,.0f} images/s)")
-
-    def ask(self, stop: StopRequest, checkpoints: Checkpoints) -> tuple[int, bool]:
-        """The signal received, or 0, and whether a checkpoint is due; the same on all ranks, or one would wait for ever."""
-        config, step = self.config, self.state.step
-        due = config.checkpoint_every > 0 and step % config.checkpoint_every == 0
-        if distributed.world_size() > 1 and step % ASK_EVERY:
-            return 0, due
-        main = distributed.is_main()
-        over = main and config.max_minutes is not None and self.clock.session() >= 60 * config.max_minutes
-        signal, over, old = distributed.largest(np.array([stop.signal or 0, over, main and checkpoints.old()], np.int64))
-        self.out_of_time = bool(over)
-        return int(signal), due or bool(old)
-
-    def enough(self) -> bool:
-        """Whether to stop before the last step; says why."""
-        config, state, figures, reason = self.config, self.state, self.state.figures, None
-        if self.out_of_time:
-            reason = f"--max_minutes {config.max_minutes:g} is over"
-        elif config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy:
-            reason = f"the validation accuracy reached --target_accuracy {config.target_accuracy:g}"
-        elif config.patience and state.stale >= config.patience:
-            reason = f"no better validation accuracy in {state.stale} evaluations (--patience)"
-        elif config.overfit_batches and figures.get("loss", math.inf) < OVERFITTED and figures["accuracy"] == 100:
-            reason = f"{config.overfit_batches} batches learnt by heart (loss {figures['loss']:.4f}): this set-up can learn"
-        if reason:
-            self.run.say(f"stopped at step {state.step}: {reason}")
-        return reason is not None
-
-
-def finish(config: Config, course: Course, state: State, dataset: Dataset, run: Run, clock: Clock, device: str) -> dict:
-    """Open the test set, once, with the best weights; write report and pictures; say how it went."""
-    seconds = clock.elapsed()
-    with run.drawing(config.model, config.model_arguments()):
-        checkpoint.restore_model(state.model, state.best, run.folder)
-        found = evaluate(state.model, dataset.test, load_loss(config.loss, config.loss_args), state.way)
-        report = make_report(course, state, dataset, found, clock.images, seconds, device)
-        run.pictures(state.step, dataset.test, found, report)
-    run.write_json("report.json", report)
-    run.say(last_words(report, run, config.dry_run, state.step == course.total_steps, limits_reached(config, state)))
-    return {**report, "output_dir": str(run.folder)}
-
-
-def limits_reached(config: Config, state: State) -> dict:
-    """The settings that stopped the run and would stop it again at once, with the values under which it goes on."""
-    reached = config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy
-    stale = config.patience and state.stale >= config.patience
-    return {**({"target_accuracy": None} if reached else {}), **({"patience": 0} if stale else {})}
-
-
-def make_report(course, state, dataset, found, images: int, seconds: float, device: str) -> dict:
-    """What report.json holds: percent, nats, seconds."""
-    return {
-        "test_accuracy": found.accuracy,
-        "test_loss": found.loss,
-        "validation_accuracy": state.best_accuracy if state.best_accuracy >= 0 else None,
-        "best_step": state.best_step,
-        "evaluations": state.evaluations,
-        "epochs": course.epoch(state.step),
-        "steps": state.step,
-        "parameters": state.parameters,
-        "train_seconds": round(seconds, 3),
-        "images_per_second": round(images / seconds, 1),
-        "world_size": distributed.world_size(),
-        "device": device,
-        "dataset": dataset.name,
-        "source": dataset.source,
-        "versions": versions(),
-    }
+def finish(setup: Setup, state: State) -> dict:
+    """Open the test set, once, with the best weights; write report and figures; print the summary."""
+    folder = setup.folder
+    # A network given in Python can't be drawn by another process.
+    drawing = nullcontext() if state.own_model else folder.drawing(setup.config.model, setup.config.model_arguments())
+    with drawing:
+        checkpoint.restore_model(state.model, state.best, folder.path)
+        evaluation = evaluate(state.model, setup.dataset.test, setup.loss_function, state.strategy)
+        report = make_report(setup, state, evaluation)
+        folder.pictures(state.step, setup.dataset.test, evaluation, report)
+    folder.write_json("report.json", report)
+    if folder.main:
+        folder.log(summary(setup, state, report))
+    return {**report, "output_dir": str(folder.path)}

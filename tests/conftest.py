@@ -1,8 +1,9 @@
-"""What several test files share."""
+"""Fixtures shared by the tests."""
 
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 @pytest.fixture(scope="session")
 def mnist():
-    """The real MNIST, through the project's own sources; an error where it cannot be had."""
+    """The real MNIST, through the project's own sources; an error if it is not available."""
     return load_dataset("mnist")
 
 
@@ -38,3 +39,22 @@ def run_script(tmp_path):
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, env=environment)
 
     return run
+
+
+@pytest.fixture
+def clean_tables():
+    """Afterwards the tables and Python's modules are as before."""
+    from mnist_paddle.settings import plugins
+    from mnist_paddle.settings.tables import TABLES, live_table
+
+    for module, _ in TABLES.values():
+        import_module(f"mnist_paddle.{module}")
+    before = {name: dict(live_table(name)) for name in TABLES}
+    modules, path = set(sys.modules), list(sys.path)
+    yield
+    sys.path[:] = path
+    for module in [name for name in set(sys.modules) - modules if hasattr(sys.modules[name], plugins.MARK)]:
+        del sys.modules[module]
+    for name, components in before.items():
+        for component in live_table(name).keys() - components.keys():
+            del live_table(name)[component]

@@ -1,4 +1,4 @@
-"""Small synthetic digits, and files of them in every format that the readers know."""
+"""Small synthetic digits, and files of them in every supported format."""
 
 import gzip
 import json
@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnist_paddle.data.sources import FILES, idx_bytes
+from mnist_paddle.data.formats.idx import idx_bytes
+from mnist_paddle.data.sources import FILES
 
 
 def make_digits(count: int, seed: int = 0) -> tuple:
-    """Ten blocky prototypes, each image one of them with noise: uint8 [n, 28, 28] and labels [n]; a network learns them."""
+    """Learnable images, each one of ten block patterns plus noise: uint8 [n, 28, 28] and labels uint8 [n]."""
     prototypes = np.random.default_rng(7).random((10, 7, 7)) > 0.6
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.arange(count) % 10).astype(np.uint8)
     images = np.kron(prototypes, np.ones((4, 4)))[labels] * generator.integers(150, 250, (count, 1, 1))
     noisy = images + generator.integers(0, 50, (count, 28, 28))
-    noisy[:, 0] = noisy[:, -1] = 0  # a dark border, as the real ones have
+    noisy[:, 0] = noisy[:, -1] = 0  # a dark border, as in MNIST
     noisy[:, :, 0] = noisy[:, :, -1] = 0
     return noisy.astype(np.uint8), labels
 
@@ -34,7 +35,7 @@ def write_idx(folder, train, test, packed=False) -> Path:
 
 
 def scaled(images, scale: str) -> np.ndarray:
-    """Pixels 0..255 in one of the scales found in the wild, float64 [n, 784]."""
+    """Pixels 0..255 in one of the common scales, float64 [n, 784]."""
     flat = images.reshape(len(images), 784).astype(np.float64)
     return {"255": flat, "0..1": flat / 255, "/256": flat / 256, "-1..1": flat / 127.5 - 1}[scale]
 
@@ -69,7 +70,7 @@ def write_csv(path, digits, header=True) -> Path:
 
 
 def write_pictures(folder, digits) -> Path:
-    """One sub-folder per class, PNG files in the order of the images."""
+    """PNG files in one subfolder per class, in the order of the images."""
     for number, (image, label) in enumerate(zip(*digits)):
         place = Path(folder, str(label))
         place.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Train many recipes that are bound to diverge, one after the other, and print a line before and after each of them.
+"""Train many recipes that diverge, one after the other, and print a line before and after each.
 
     python diverge.py FOLDER MODEL
 
-The worker of test_divergence.py: a process of its own, because a memory fault or a hang must end it and not the tests.
+The worker of test_divergence.py: a separate process, so that a crash or a hang does not end the tests.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ from digits import make_digits
 
 from mnist_paddle import LOSSES, Config, RunError, UsageError, fit
 from mnist_paddle.data.dataset import Dataset, Split
-from mnist_paddle.record.run import Run
+from mnist_paddle.experiment.folder import RunFolder
 
 RATES = [1.0, 1e4, 1e12, 1e20, 1e38]
-# Small networks with every part that may break: pools, recurrent cells, ReLU that hides NaN, and no norm that would mend it.
+# Small networks with every layer that may break: pooling, recurrent cells, ReLU (which hides NaN); none with a norm.
 NETWORKS = {
     "linear": {},
     "fc": {"widths": [12, 12]},
@@ -28,7 +28,7 @@ NETWORKS = {
     "rnn": {"hidden": 8},
     "resnet": {"channels": [4, 6], "norm": "none"},
 }
-# Found by hand, each in its own way to an end.
+# Found by hand; each diverges in a different way.
 SPECIAL = [
     {"loss": "focal", "loss_args": {"gamma": 0.5}, "optimizer": "sgd", "learning_rate": 5.0},
     {"loss": "cross_entropy", "optimizer": "adam", "learning_rate": 1e38},
@@ -41,7 +41,7 @@ SPECIAL = [
 
 
 def recipes(model: str):
-    """Settings of every run of a network."""
+    """The settings of every run of a model."""
     for loss, rate in itertools.product(LOSSES, RATES):
         yield {"loss": loss, "optimizer": "sgd", "learning_rate": rate}
     yield from SPECIAL
@@ -52,7 +52,7 @@ def main(folder: str, model: str) -> None:
     images, labels = make_digits(300)
     parts = np.split(np.arange(300), [200, 240])
     dataset = Dataset("custom", *(Split(images[part], labels[part]) for part in parts), source="synthetic")
-    Run.drawing = lambda *arguments: contextlib.nullcontext()  # the network graph takes seconds and is the same every time
+    RunFolder.drawing = lambda *arguments: contextlib.nullcontext()  # the network graph takes seconds and is the same every time
     for number, recipe in enumerate(recipes(model)):
         arguments = {**NETWORKS.get(model, {}), **({"outputs": 1} if recipe["loss"] == "mse_scalar" else {})}
         common = {"model": model, "model_args": arguments, "schedule": "constant", "epochs": 2, "batch_size": 20}

@@ -14,6 +14,7 @@ import pytest
 from mnist_paddle import Config, UsageError, load_config
 from mnist_paddle.arguments import Items, Range, check, describe
 from mnist_paddle.config import TABLES, choices
+from mnist_paddle.settings.source import catalogue
 
 SETTINGS = ("model", "loss", "optimizer", "schedule")  # those with a flag for arguments
 # (setting, component, argument)
@@ -63,7 +64,7 @@ def allowed_values(kind):
 
 @pytest.mark.parametrize(("setting", "component", "argument"), EVERY)
 def test_every_argument_has_a_type_and_its_default_fits(setting, component, argument):
-    found = choices(setting)[component].arguments[argument]
+    found = catalogue(*TABLES[setting])[component].arguments[argument]
     assert found.kind is not None, "annotate it with a type of mnist_paddle.arguments"
     assert describe(found.kind)
     part = getattr(import_module(f"mnist_paddle.{TABLES[setting][0]}"), TABLES[setting][1])[component]
@@ -213,7 +214,7 @@ def test_a_component_of_the_users_own_is_checked_by_its_annotations():
         return given, count, name, anything, values
 
     assert table["mine"](0, 2, anything=print, values=3) == (0, 2, "a", print, 3)
-    with pytest.raises(UsageError, match="thing mine: count must be a whole number; it is 'x'"):
+    with pytest.raises(UsageError, match="thing mine: count must be an integer; it is 'x'"):
         mine(0, count="x")
     with pytest.raises(UsageError, match="no argument 'cuont'; did you mean 'count'"):
         table.arguments("mine", {"cuont": 3})

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from mnist_paddle import Config, fit
-from mnist_paddle.record import commands
+from mnist_paddle.experiment import commands
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking

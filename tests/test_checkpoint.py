@@ -6,10 +6,11 @@ import paddle
 import pytest
 import safetensors.numpy
 
-from mnist_paddle import MODELS, OPTIMIZERS, Config, UsageError, checkpoint, load_model, make_optimizer
-from mnist_paddle.files import write_atomically
-from mnist_paddle.record.progress import Window
-from mnist_paddle.state import build, make_accumulators, restore, snapshot
+from mnist_paddle import MODELS, OPTIMIZERS, Config, UsageError, load_model, make_optimizer
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.state import build, make_accumulators, restore, snapshot
+from mnist_paddle.experiment.window import Window
+from mnist_paddle.system.files import write_atomically
 
 ARRAYS = {"model/weight": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/weight/moment1": np.ones(3)}
 

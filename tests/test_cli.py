@@ -11,8 +11,8 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_csv, write_npz
 
-from mnist_paddle import checkpoint
-from mnist_paddle.verify import compare
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.compare import compare
 
 QUICK = ["--model", "linear", "--epochs", "2", "--batch_size", "32", "--log_every", "5", "--device", "cpu"]
 
@@ -153,7 +153,7 @@ def test_resume_verified_by_command(run_script, data, tmp_path):
 def test_questions_are_answered_without_importing_paddle(arguments, tmp_path):
     # A paddle that cannot be imported: whoever tries, fails.
     (tmp_path / "paddle.py").write_text("raise SystemExit('paddle was imported')")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(SCRIPTS / "train.py"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == (2 if arguments[0] == "--model" else 0), done.stderr
@@ -190,7 +190,7 @@ def test_a_signal_ends_the_run_after_saving(data, tmp_path, number):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as a shell knows them exist on POSIX only")
 def test_ctrl_c_ends_any_script_in_one_line():
-    code = "import sys, time; from mnist_paddle import runtime; runtime.script(lambda argv: (print(), time.sleep(60)))"
+    code = "import sys, time; from mnist_paddle.cli import entry; entry.script(lambda argv: (print(), time.sleep(60)))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
@@ -202,11 +202,12 @@ def test_ctrl_c_ends_any_script_in_one_line():
 def test_a_signal_to_a_process_that_is_stopping_does_not_change_its_exit_status(number):
     # Python sets handlers of its own back when it ends, and what is ignored stays ignored.
     code = """import atexit, time
-from mnist_paddle import Interrupted, runtime
+from mnist_paddle import Interrupted
+from mnist_paddle.cli import entry
 def main(argv):
     raise Interrupted("stopped by SIGHUP at step 3, saved", 1)
 atexit.register(lambda: (print(flush=True), time.sleep(1)))
-runtime.script(main)"""
+entry.script(main)"""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.send_signal(number)

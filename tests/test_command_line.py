@@ -54,8 +54,8 @@ WRONG = [
     (["--optimiser", "sgd"], "did you mean --optimizer?"),
     (["--gpu"], "did you mean --device?"),
     (["--wd=1e-4"], "did you mean --weight_decay?"),
-    (["--nproc", "2"], "it is a flag of scripts/launch.py"),
-    (["--split", "test"], "it is a flag of scripts/evaluate.py"),
+    (["--nproc", "2"], "it is a flag of launch: scripts/launch.py or mnist-paddle launch"),
+    (["--split", "test"], "it is a flag of evaluate: scripts/evaluate.py"),
     (["--dropout", "0.2"], "--model_args, with dropout=..."),
     (["--gamma", "2"], "--loss_args, with gamma=..."),
     (["--model_args.dropout", "0.2"], "write --model_args dropout=VALUE"),
@@ -173,7 +173,9 @@ def test_a_notebooks_values_are_settings():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": 0.1}, "no setting 'lr'; did you mean learning_rate?"),
+        ({"lr": 0.1, "learning_rate": 0.1}, "learning_rate is given twice"),
+        ({"lr": -1}, "--learning_rate must be at least 0"),
+        ({"LR": 0.1}, "no setting 'LR'; did you mean learning_rate?"),
         ({"epoch": 1}, "did you mean epochs?"),
         ({"dropout": 0.5}, "model_args, with dropout=..."),
         ({"epochs": 1.5}, "--epochs must be an integer; it is 1.5"),
@@ -183,8 +185,8 @@ def test_a_notebooks_values_are_settings():
         ({"learning_rate": np.float64("nan")}, "finite"),
         ({"dry_run": 1}, "--dry_run must be true or false; it is 1"),
         ({"model_args": [1]}, "--model_args must be name=value pairs; it is a list"),
-        ({"data_dir": b"bytes"}, "--data_dir must be a text"),
-        ({"model": print}, "--model must be a text"),
+        ({"data_dir": b"bytes"}, "--data_dir must be a string"),
+        ({"model": print}, "--model must be a string"),
     ],
 )
 def test_what_python_gives_wrongly_is_a_usage_error(settings, message):

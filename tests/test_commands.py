@@ -14,8 +14,8 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import Config, checkpoint, fit
-from mnist_paddle.record import commands
+from mnist_paddle import Config, fit
+from mnist_paddle.experiment import checkpoint, commands
 
 QUICK = ["--model", "linear", "--batch_size", "40", "--device", "cpu", "--schedule", "constant", "--dataset", "custom"]
 BARE = "/usr/bin:/bin"  # a PATH that lacks the environment, as after the README's line
@@ -95,7 +95,7 @@ def answer(address, process):
 def test_a_run_that_was_stopped_early_goes_on_and_does_not_stop_again(flags, place):
     lines = train(place, "--epochs", "3", "--output_dir", "run", *flags)
     assert "train more" not in lines
-    done = pasted(lines["go on"], place)
+    done = pasted(lines["resume"], place)
     assert done.returncode == 0, done.stderr
     assert json.loads((place / "run" / "report.json").read_text())["epochs"] == 3
     assert "train more" in steps(done.stdout)
@@ -206,7 +206,7 @@ def test_a_run_on_arrays_prints_calls_that_work_in_the_same_session(limit, small
     assert checkpoint.settings("run")["dataset"] == "arrays"
     lines = steps(said[-1])
     session = {"dataset": small}
-    assert lines.keys() == {"curves", "then", "mistakes", "in detail", "go on" if limit else "train more"}
+    assert lines.keys() == {"curves", "then", "mistakes", "in detail", "resume" if limit else "train more"}
     for label in lines.keys() - {"curves", "then", "mistakes"}:
         exec(lines[label], session)  # what a notebook does with a pasted cell
     assert eval(lines["in detail"].split("; ")[1], session)["count"] == len(small.test)
@@ -230,7 +230,7 @@ def test_launched_ranks_print_commands_that_work(place):
     assert done.returncode == 0, done.stderr
     lines = steps(done.stdout)
     assert pasted(lines["in detail"], place).returncode == 0
-    again = pasted(lines["go on"], place)
+    again = pasted(lines["resume"], place)
     assert again.returncode == 0, again.stderr
     assert json.loads((place / "a run" / "report.json").read_text())["epochs"] == 2
 

@@ -11,14 +11,14 @@ TRAIN, TEST = make_digits(60, 0), make_digits(20, 1)
 
 
 def custom(path, validation_size=None):
-    """Load from a path; where it came from is all that may be said."""
-    said = []
-    dataset = load_dataset("custom", str(path), validation_size, say=said.append)
-    assert said == [f"your own digits come from {dataset.source}"]
+    """Load from a path; where it came from is all that may be messages."""
+    messages = []
+    dataset = load_dataset("custom", str(path), validation_size, log=messages.append)
+    assert messages == [f"dataset loaded from {dataset.source}"]
     return dataset
 
 
-def refused(*arguments, **settings):
+def rejected(*arguments, **settings):
     """The one line that the user gets."""
     with pytest.raises(UsageError) as caught:
         load_dataset(*arguments, **settings)
@@ -74,14 +74,14 @@ def test_validation_is_cut_from_the_end_and_nothing_is_copied(size, train, valid
 
 
 @pytest.mark.parametrize("size", [60, 61, 10**9])
-def test_a_validation_part_too_large_is_refused(size, tmp_path):
-    line = refused("custom", str(write_idx(tmp_path / "idx", TRAIN, TEST)), size)
-    assert line == f"--validation_size {size} leaves nothing of 60 training images; at most 10 is sensible"
+def test_a_validation_part_too_large_is_rejected(size, tmp_path):
+    line = rejected("custom", str(write_idx(tmp_path / "idx", TRAIN, TEST)), size)
+    assert line == f"--validation_size {size} leaves none of the 60 training images; use at most 10"
 
 
 @pytest.mark.parametrize("size", [-1, -60, -61])
-def test_a_negative_validation_part_is_refused(size, tmp_path):
-    assert "--validation_size" in refused("custom", str(write_idx(tmp_path / "idx", TRAIN, TEST)), size)
+def test_a_negative_validation_part_is_rejected(size, tmp_path):
+    assert "--validation_size" in rejected("custom", str(write_idx(tmp_path / "idx", TRAIN, TEST)), size)
 
 
 def test_a_validation_part_of_the_source_is_joined_and_cut_anew(tmp_path):
@@ -102,27 +102,27 @@ def test_the_default_for_a_large_set_is_ten_thousand_at_most(tmp_path):
 def test_the_name_and_source_of_a_dataset_are_kept(name, tmp_path):
     path = write_idx(tmp_path / "idx", TRAIN, TEST)
     if name in ("mnist", "arrays"):
-        assert "--dataset custom" in refused(name, str(path))
+        assert "--dataset custom" in rejected(name, str(path))
         return
     dataset = load_dataset(name, str(path))
     assert (dataset.name, dataset.source) == (name, f"{path} (IDX)")
 
 
-def test_an_unknown_dataset_is_refused_with_the_choices():
-    line = refused("minst")
+def test_an_unknown_dataset_is_rejected_with_the_choices():
+    line = rejected("minst")
     assert "did you mean 'mnist'?" in line
     assert all(name in line for name in DATASETS)
 
 
-def test_custom_without_a_path_is_refused():
-    assert "--data_dir" in refused("custom")
+def test_custom_without_a_path_is_rejected():
+    assert "--data_dir" in rejected("custom")
 
 
-# Sources of one part: a seventh is drawn for testing
+# Sources of one part: a seventh is used for testing
 
 
 @pytest.mark.parametrize("write", [write_csv, write_pictures])
-def test_one_part_is_split_without_overlap_and_always_the_same(write, tmp_path):
+def test_a_single_split_is_divided_without_overlap_and_deterministically(write, tmp_path):
     path = write(tmp_path / "mine", make_digits(70, 3))
     first, second = custom(path), custom(path)
     assert [len(getattr(first, name)) for name in ("train", "validation", "test")] == [50, 10, 10]
@@ -135,19 +135,19 @@ def test_one_part_is_split_without_overlap_and_always_the_same(write, tmp_path):
     together = rows["train"] | rows["validation"] | rows["test"]
     assert together == {image.tobytes(): label for image, label in zip(*make_digits(70, 3))}
     assert sum(map(len, rows.values())) == len(together) == 70
-    assert "10 of 70 images drawn for testing, always the same" in first.notes[-1]
+    assert "10 of 70 images used for testing, always the same" in first.notes[-1]
 
 
-def test_pictures_sorted_by_class_are_mixed_before_they_are_split(tmp_path):
+def test_images_sorted_by_class_are_shuffled_before_splitting(tmp_path):
     dataset = custom(write_pictures(tmp_path / "mine", make_digits(210, 3)))
     for name in ("train", "validation", "test"):
         assert len(set(getattr(dataset, name).labels.tolist())) >= 8
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_too_few_images_to_split_are_refused(count, tmp_path):
-    line = refused("custom", str(write_csv(tmp_path / "a.csv", make_digits(count))))
-    assert f"{count} images can't be split" in line
+def test_too_few_images_to_split_are_rejected(count, tmp_path):
+    line = rejected("custom", str(write_csv(tmp_path / "a.csv", make_digits(count))))
+    assert f"{count} images" in line
     assert "at least 3" in line
 
 
@@ -156,16 +156,16 @@ def test_three_images_are_enough(tmp_path):
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (2, 0, 1)
 
 
-def test_no_training_images_are_refused(tmp_path):
+def test_no_training_images_are_rejected(tmp_path):
     none = np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8)
-    assert "0 training images" in refused("custom", str(write_npz(tmp_path / "a.npz", none, TEST)))
+    assert "0 training images" in rejected("custom", str(write_npz(tmp_path / "a.npz", none, TEST)))
 
 
 # A split
 
 
-def test_a_part_of_a_split_is_a_view():
-    part = Split(*TRAIN).part(10, 25)
+def test_a_slice_of_a_split_is_a_view():
+    part = Split(*TRAIN).slice(10, 25)
     assert len(part) == 15
     assert np.shares_memory(part.images, TRAIN[0])
     assert np.shares_memory(part.labels, TRAIN[1])
@@ -177,19 +177,19 @@ def test_a_part_of_a_split_is_a_view():
         (TRAIN[0].astype(float), TRAIN[1], "float64"),
         (TRAIN[0].reshape(60, 784), TRAIN[1], "[60, 784]"),
         (TRAIN[0][:, 1:], TRAIN[1], "[60, 27, 28]"),
-        (TRAIN[0], TRAIN[1][:-1], "60 images but labels of shape [59]"),
-        (TRAIN[0], TRAIN[1][:, None], "60 images but labels of shape [60, 1]"),
-        (TRAIN[0].tolist(), TRAIN[1], "images must be a NumPy array; this is a list"),
-        (TRAIN[0], TRAIN[1].tolist(), "labels must be a NumPy array; this is a list"),
-        (TRAIN[0], TRAIN[1].astype(str), "labels must be whole numbers from 0 to 9; these are <U"),
-        (TRAIN[0], TRAIN[1].astype(object), "labels must be whole numbers from 0 to 9; these are object"),
-        (TRAIN[0], TRAIN[1] * 0.5, "labels must be whole numbers from 0 to 9; these are float64"),
-        (TRAIN[0], TRAIN[1] * np.nan, "labels must be whole numbers from 0 to 9; these are float64 [nan, nan, nan]"),
-        (TRAIN[0], TRAIN[1] + 1, "labels must be 0 to 9; these go from 1 to 10"),
-        (TRAIN[0], TRAIN[1].astype(int) - 1, "labels must be 0 to 9; these go from -1 to 8"),
+        (TRAIN[0], TRAIN[1][:-1], "60 images, but labels of shape [59]"),
+        (TRAIN[0], TRAIN[1][:, None], "60 images, but labels of shape [60, 1]"),
+        (TRAIN[0].tolist(), TRAIN[1], "images must be a NumPy array; got a list"),
+        (TRAIN[0], TRAIN[1].tolist(), "labels must be a NumPy array; got a list"),
+        (TRAIN[0], TRAIN[1].astype(str), "labels must be integers from 0 to 9; got <U"),
+        (TRAIN[0], TRAIN[1].astype(object), "labels must be integers from 0 to 9; got object"),
+        (TRAIN[0], TRAIN[1] * 0.5, "labels must be integers from 0 to 9; got float64"),
+        (TRAIN[0], TRAIN[1] * np.nan, "labels must be integers from 0 to 9; got float64 [nan, nan, nan]"),
+        (TRAIN[0], TRAIN[1] + 1, "labels must be 0 to 9; got 1 to 10"),
+        (TRAIN[0], TRAIN[1].astype(int) - 1, "labels must be 0 to 9; got -1 to 8"),
     ],
 )
-def test_a_split_of_wrong_arrays_is_refused(images, labels, word):
+def test_a_split_of_wrong_arrays_is_rejected(images, labels, word):
     with pytest.raises(UsageError) as caught:
         Split(images, labels)
     assert word in str(caught.value)
@@ -226,13 +226,13 @@ def test_check_finds_nothing_in_good_digits():
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_check_finds_constant_images(value):
     assert check(dataset(train=with_image(make_digits(30, 11), 17, value))) == [
-        "train: 1 empty or constant images, the first is number 17"
+        "train: 1 empty or constant images, the first at index 17"
     ]
 
 
-def test_check_finds_an_image_that_stands_twice():
+def test_check_finds_a_duplicate_image():
     digits = make_digits(30, 11)
-    assert check(dataset(train=with_image(digits, 17, digits[0][3]))) == ["train: 1 images stand more than once"]
+    assert check(dataset(train=with_image(digits, 17, digits[0][3]))) == ["train: 1 duplicate images"]
 
 
 def test_check_finds_images_in_two_splits():

@@ -1,4 +1,4 @@
-"""A disk that fills up or turns read-only while a run is writing to it: a real one, of a megabyte, in memory."""
+"""A disk that fills up or becomes read-only during a run: a real file system of one megabyte, in memory."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import checkpoint
+from mnist_paddle.experiment import checkpoint
 
 ENDLESS = ["--model", "linear", "--epochs", "1000000", "--batch_size", "32", "--log_every", "5", "--device", "cpu"]
 ENDLESS += ["--schedule", "constant", "--checkpoint_every", "10"]
@@ -35,7 +35,7 @@ def disk(tmp_path):
 
 @pytest.fixture
 def training(tmp_path):
-    """Start trainings that would not end by themselves; none survives the test."""
+    """Start endless training processes; all are killed after the test."""
     data = write_npz(tmp_path / "digits.npz", make_digits(400), make_digits(80, seed=1))
     processes = []
 
@@ -71,7 +71,7 @@ def ended(process) -> tuple:
 
 
 def fill(place) -> None:
-    """Take all the room that is left, also what a dying write gives back."""
+    """Fill all remaining space, including what a failed write frees."""
     with open(place / "filler", "ab", buffering=0) as file:
         try:
             while True:
@@ -81,12 +81,12 @@ def fill(place) -> None:
 
 
 def make_read_only(place) -> None:
-    # A file system with files open for writing can't be remounted by the polite way; this is what a broken disk does.
+    # A file system with files open for writing can't be remounted read-only the usual way; this acts like a broken disk.
     subprocess.run(["mount", "--bind", str(place), str(place)], check=True)
     subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
 
 
-def test_a_full_disk_ends_the_run_with_one_line_and_the_run_goes_on_when_there_is_room(disk, training):
+def test_a_full_disk_ends_the_run_with_one_line_and_it_resumes_with_free_space(disk, training):
     run = disk / "run"
     process = training("--output_dir", str(run))
     wait_for(process, lambda: saved_step(run) > 20)
@@ -113,7 +113,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_run_goes_on_when_there_i
     assert steps[-1] > step
 
 
-def test_a_disk_that_is_too_small_to_begin_on_promises_no_checkpoint(disk, training):
+def test_a_disk_too_small_to_start_on_promises_no_checkpoint(disk, training):
     fill(disk)
     filler = disk / "filler"
     os.truncate(filler, filler.stat().st_size - 24_000)
@@ -121,7 +121,7 @@ def test_a_disk_that_is_too_small_to_begin_on_promises_no_checkpoint(disk, train
     assert (status, line) == (1, "error: step 0: can't write into the run folder any more (No space left on device)")
 
 
-def test_a_folder_that_cannot_be_written_is_refused_at_once(disk, training):
+def test_a_folder_that_cannot_be_written_is_rejected_at_once(disk, training):
     run = disk / "run"
     process = training("--output_dir", str(run))
     wait_for(process, lambda: saved_step(run) > 20)

@@ -1,4 +1,4 @@
-"""What surrounds a process: variables of a launcher, proxies, signals that are ignored, a terminal that goes."""
+"""The environment of a process: a launcher's variables, proxies, ignored signals, a terminal that is closed."""
 
 import json
 import os
@@ -12,8 +12,12 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import UsageError, checkpoint, distributed, gpus, launcher, rendezvous, runtime
-from mnist_paddle.signals import STOP_SIGNALS, StopRequest, default_signals
+from mnist_paddle import UsageError
+from mnist_paddle.benchmarks import rank_worker
+from mnist_paddle.distributed import communication, launch_env, launcher, rendezvous
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.system import gpus, startup
+from mnist_paddle.system.signals import STOP_SIGNALS, StopRequest, default_signals
 
 pty = pytest.importorskip("pty")  # Windows has no terminals of this kind, and other signals
 
@@ -72,31 +76,31 @@ def closed(tmp_path_factory, data):
 
 
 def set_only(monkeypatch, variables: dict) -> None:
-    for name in distributed.VARIABLES:
+    for name in launch_env.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
 
 
 @pytest.mark.parametrize("variables", LEFT_OVER, ids=str)
-def test_variables_that_no_launcher_has_set_are_refused_by_name(monkeypatch, variables):
+def test_variables_that_no_launcher_has_set_are_rejected_by_name(monkeypatch, variables):
     set_only(monkeypatch, variables)
-    with pytest.raises(UsageError) as refused:
-        distributed.world_size()
-    assert any(name in str(refused.value) for name in variables)
-    assert "unset it, or start the ranks with scripts/launch.py" in str(refused.value)
-    assert "\n" not in str(refused.value)
+    with pytest.raises(UsageError) as error:
+        communication.world_size()
+    assert any(name in str(error.value) for name in variables)
+    assert "unset it, or start the ranks with scripts/launch.py" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_variables_that_are_set_to_nothing_count_as_unset(monkeypatch):
-    set_only(monkeypatch, dict.fromkeys(distributed.VARIABLES, " "))
-    assert distributed.place() == distributed.Place()
+def test_empty_variables_count_as_unset(monkeypatch):
+    set_only(monkeypatch, dict.fromkeys(launch_env.VARIABLES, " "))
+    assert launch_env.launch_env() == launch_env.LaunchEnv()
     set_only(monkeypatch, {**RANK, "FLAGS_selected_gpus": "3,4", "PADDLE_LOCAL_RANK": ""})
-    assert distributed.place() == distributed.Place(1, 2, 1, 2, 3, True)
+    assert launch_env.launch_env() == launch_env.LaunchEnv(1, 2, 1, 2, 3, True)
 
 
 def test_training_with_variables_left_over_ends_at_once_or_works(run_script, data):
-    empty = run_script("train", *QUICK, "--data_dir", data, "--dry_run", **dict.fromkeys(distributed.VARIABLES, ""))
+    empty = run_script("train", *QUICK, "--data_dir", data, "--dry_run", **dict.fromkeys(launch_env.VARIABLES, ""))
     assert (empty.returncode, empty.stderr) == (0, "")
     for variables in ({"PADDLE_TRAINERS_NUM": "2"}, {"PADDLE_TRAINER_ID": "x"}):  # Paddle's import fails on the second
         done = run_script("train", *QUICK, "--data_dir", data, "--dry_run", **variables)
@@ -113,7 +117,7 @@ def test_scripts_without_ranks_work_whatever_is_left_over(run_script, data, clos
     assert json.loads(done.stdout)["count"] == 80
 
 
-def test_fit_in_python_refuses_variables_left_over(monkeypatch, data):
+def test_fit_in_python_rejects_variables_left_over(monkeypatch, data):
     code = "from mnist_paddle import UsageError\ntry: from mnist_paddle import fit\nexcept UsageError as e: print(e)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PADDLE_TRAINER_ID": "x"}, capture_output=True, text=True
@@ -121,10 +125,10 @@ def test_fit_in_python_refuses_variables_left_over(monkeypatch, data):
     assert done.stdout.startswith("PADDLE_TRAINER_ID=x is not")
 
 
-def test_ranks_that_never_met_do_not_wait_for_each_other(monkeypatch):
+def test_ranks_that_never_connected_do_not_wait_for_each_other(monkeypatch):
     set_only(monkeypatch, RANK)
-    with pytest.raises(UsageError, match=r"2 ranks .* that have not met"):
-        distributed.barrier()
+    with pytest.raises(UsageError, match=r"2 ranks .* not connected"):
+        communication.barrier()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="timers that need no Python are Linux's")
@@ -133,22 +137,22 @@ def test_a_rank_whose_peers_never_come_ends_by_itself(run_script, data, tmp_path
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    where = {"PADDLE_TRAINER_ID": rank, "PADDLE_MASTER": f"10.255.255.1:{port}", distributed.MEETING_SECONDS: "1"}
+    where = {"PADDLE_TRAINER_ID": rank, "PADDLE_MASTER": f"10.255.255.1:{port}", communication.MEETING_SECONDS: "1"}
     flags = ["--data_dir", data, "--output_dir", "run", "--stall_seconds", "1"]
     done = run_script("train", *QUICK, *flags, PADDLE_LOG_DIR=str(tmp_path), **{**RANK, **where})
     assert done.returncode == 75
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert errors == ["error: lost the other ranks in the beginning: no answer for 1 s (--stall_seconds)"]
+    assert errors == ["error: lost connection to the other ranks during startup: no answer for 1 s (--stall_seconds)"]
     assert next(tmp_path.glob("status.*")).read_text() == "75"  # for scripts/launch.py
     assert not (tmp_path / "run").exists()
 
 
-def test_one_machine_meets_on_its_own_address():
+def test_ranks_of_one_machine_connect_over_the_loopback_address():
     environment = {"PADDLE_MASTER": "10.255.255.1:4000", "MASTER_ADDR": "10.255.255.1", "MASTER_PORT": "1"}
-    distributed.meet_at_home(environment)
+    communication.use_loopback(environment)
     assert environment["PADDLE_MASTER"] == "127.0.0.1:4000"
     assert "MASTER_ADDR" not in environment
-    assert environment["GLOO_SOCKET_IFNAME"] == distributed.interface_of("127.0.0.1")
+    assert environment["GLOO_SOCKET_IFNAME"] == communication.interface_of("127.0.0.1")
 
 
 SPELLINGS = [
@@ -164,34 +168,34 @@ SPELLINGS = [
 ]
 
 
-def test_launchers_speak_through_no_proxy_and_ranks_have_it_for_downloads(monkeypatch):
+def test_launchers_use_no_proxy_and_ranks_have_it_for_downloads(monkeypatch):
     for name in SPELLINGS:
         monkeypatch.setenv(name, f"http://{name}.invalid")
     monkeypatch.setenv("POD_IP", "10.255.255.1")
     environment = launcher.rank_environment(1, nproc=2)
-    assert not [name for name in environment if "proxy" in name.lower() and name != runtime.KEPT_PROXIES]
+    assert not [name for name in environment if "proxy" in name.lower() and name != startup.KEPT_PROXIES]
     assert "POD_IP" not in environment
     assert json.loads(environment["MNIST_PADDLE_LAUNCH"]) == {"nnodes": 1, "node_rank": 0, "master": None, "nproc": 2}
-    runtime.restore_proxies(environment)
+    startup.restore_proxies(environment)
     assert all(environment[name] == f"http://{name}.invalid" for name in SPELLINGS)
 
 
 @pytest.mark.parametrize("text", ["", "x", "[1]", "null", '{"http_proxy": 1}'])
 def test_proxies_that_no_launcher_has_written_are_passed_over(text):
-    environment = {runtime.KEPT_PROXIES: text}
-    runtime.restore_proxies(environment)
+    environment = {startup.KEPT_PROXIES: text}
+    startup.restore_proxies(environment)
     assert environment == {}
 
 
 @pytest.mark.parametrize(
     "text", ["10.0.0.1", "10.0.0.1:0", "localhost:65536", "[::1]:6170", "::1:6170", "http://a:1", "a b:1", ":1", "a:"]
 )
-def test_a_master_of_another_form_is_refused(text):
+def test_a_malformed_master_is_rejected(text):
     with pytest.raises(UsageError, match="--master "):
         rendezvous.find_master(text)
 
 
-def test_a_master_may_be_named_and_may_be_another_launcher():
+def test_a_master_may_be_a_host_name_and_must_be_this_machine():
     master = rendezvous.find_master("localhost:6170")
     assert (master.address, master.port) == ("127.0.0.1", 6170)
     assert rendezvous.own_address(master) == "127.0.0.1"
@@ -199,13 +203,13 @@ def test_a_master_may_be_named_and_may_be_another_launcher():
         rendezvous.check_port(rendezvous.Master("192.0.2.1:6170", "192.0.2.1", 6170))
 
 
-def test_the_true_reason_for_no_gpu_is_told(monkeypatch):
-    assert "install paddlepaddle-gpu" in gpus.why_none(gpu_build=False)
+def test_the_actual_reason_for_a_missing_gpu_is_given(monkeypatch):
+    assert "install paddlepaddle-gpu" in gpus.unavailable_reason(gpu_build=False)
     monkeypatch.setattr(gpus, "has_driver", lambda: False)
-    assert "no NVIDIA driver found" in gpus.why_none(gpu_build=True)
+    assert "no NVIDIA driver found" in gpus.unavailable_reason(gpu_build=True)
     monkeypatch.setattr(gpus, "has_driver", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert "CUDA_VISIBLE_DEVICES=7 may hide it" in gpus.why_none(gpu_build=True)
+    assert "CUDA_VISIBLE_DEVICES=7 may hide it" in gpus.unavailable_reason(gpu_build=True)
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
@@ -224,18 +228,18 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(number):
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_a_stop_before_the_run_began_is_one_line_and_no_error(data, number, tmp_path):
     # Paddle itself waits, as it would while it is being imported.
-    code = "import sys, time, mnist_paddle.signals as s; s.end_at_signal(); print(flush=True); time.sleep(60)"
+    code = "import sys, time, mnist_paddle.system.signals as s; s.end_at_signal(); print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.send_signal(number)
-        assert process.stderr.read() == f"stopped by {number.name} before the run began\n"
+        assert process.stderr.read() == f"stopped by {number.name} before the run started\n"
     assert process.returncode == 128 + number
 
 
 @pytest.mark.parametrize("begin", ["s.end_at_signal()", "pass"], ids=["with a handler", "without one"])
 def test_sigterm_during_the_import_of_paddle_prints_no_trace(begin):
     # The signal arrives when Paddle has just set its own handler.
-    code = f"""import os, signal, mnist_paddle.signals as s
+    code = f"""import os, signal, mnist_paddle.system.signals as s
 {begin}
 with s.importing_paddle():
     import paddle
@@ -243,7 +247,7 @@ with s.importing_paddle():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     handled = "end_at" in begin
-    said = "stopped by SIGTERM before the run began\n" if handled else ""
+    said = "stopped by SIGTERM before the run started\n" if handled else ""
     assert (done.stdout, done.stderr, done.returncode) == ("", said, 143 if handled else -signal.SIGTERM)
 
 
@@ -255,8 +259,8 @@ def test_a_closed_terminal_saves_the_run(closed):
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), ([], 2), (["x"], 2)])
-def test_the_inner_part_of_the_benchmark_names_the_outer(run_script, arguments, status):
-    done = run_script("scaling", *arguments)
+def test_the_worker_of_the_scaling_benchmark_names_the_command_to_run(arguments, status):
+    done = subprocess.run([sys.executable, rank_worker.__file__, *arguments], capture_output=True, text=True)
     assert done.returncode == status
     assert "python scripts/benchmark.py scaling" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Files that are whole at every moment, also where a file system or a user may not do everything."""
+"""Atomic writes, also on file systems or for users with restrictions."""
 
 import errno
 import os
@@ -6,10 +6,10 @@ import stat
 
 import pytest
 
-from mnist_paddle.files import write_atomically
-from mnist_paddle.record.curves import open_curves
-from mnist_paddle.record.run import locked
-from mnist_paddle.registry import UsageError
+from mnist_paddle.errors import UsageError
+from mnist_paddle.experiment.folder import locked
+from mnist_paddle.system.files import write_atomically
+from mnist_paddle.tracking.curves import open_curves
 
 UNABLE = [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS]
 FULL_OR_BROKEN = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS]
@@ -20,7 +20,7 @@ def is_folder(descriptor) -> bool:
 
 
 def refuse(monkeypatch, code, of_folders_only=False):
-    """Let the system refuse fsync."""
+    """Make fsync fail."""
 
     def fsync(descriptor):
         if is_folder(descriptor) or not of_folders_only:

@@ -1,4 +1,4 @@
-"""The floors of the house: imports go down, never up, never sideways."""
+"""The order of the packages: imports point one way, as the documentation and `ls` tell it."""
 
 import ast
 import subprocess
@@ -8,61 +8,77 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_paddle"
-FLOORS = [
-    {"arguments", "registry", "runtime", "contact", "watchdog", "signals", "rendezvous", "gpus"}
-    | {"distributed", "files", "locks", "paths", "processes", "version", "values", "advice"},
-    {
-        "config",
-        "data",
-        "models",
-        "losses",
-        "optimizers",
-        "schedules",
-        "device",
-        "finite",
-        "scaling",
-        "isolation",
-        "settings_file",
-    },
-    {"checkpoint", "parallel", "record", "component_arguments"},
-    {"state", "course", "sense"},
-    {"saving", "verify", "launcher", "command_line"},
-    {"trainer", "preflight"},
+# Lowest first; modules and packages of one level do not import each other.
+LEVELS = [
+    "errors arguments version",
+    "registry",
+    "system",
+    "settings",
+    "config data models losses optimizers schedules metrics",
+    "distributed",
+    "diagnostics",
+    "tracking",
+    "experiment",
+    "trainer",
+    "benchmarks",
+    "cli",
 ]
-FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-# Inside floor 0, what is below what.
-GROUND = {("runtime", "registry"), ("contact", "registry"), ("contact", "runtime"), ("contact", "watchdog")}
-GROUND |= {("distributed", name) for name in ("contact", "registry", "runtime", "signals")}
-GROUND |= {("registry", "arguments"), ("paths", "registry"), ("signals", "runtime"), ("rendezvous", "registry")}
+LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names.split()}
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.stem not in ("__init__", "__main__")]
+
+
+def own_name(path: Path) -> tuple:
+    return path.relative_to(PACKAGE).with_suffix("").parts
+
+
+def is_module(name: tuple) -> bool:
+    place = Path(PACKAGE, *name)
+    return place.is_dir() or place.with_suffix(".py").exists()
 
 
 def imported(path: Path):
-    """The rooms of the package that a file imports."""
+    """The modules of the package that a file imports, as tuples of names: ("experiment", "state")."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
+        if not isinstance(node, ast.ImportFrom):
             continue
-        folder = path.parents[node.level - 1]
-        relative = (folder / (node.module or "").replace(".", "/")).relative_to(PACKAGE)
-        if relative.parts:
-            yield relative.parts[0]
+        words = tuple(node.module.split(".")) if node.module else ()
+        if node.level:
+            names = (*path.parents[node.level - 1].relative_to(PACKAGE).parts, *words)
+        elif words[:1] == ("mnist_paddle",):
+            names = words[1:]
         else:
-            yield from (alias.name for alias in node.names)
+            continue
+        for alias in node.names:
+            yield (*names, alias.name) if is_module((*names, alias.name)) else names
 
 
-def rooms():
-    files = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__"]
-    return [(path, path.relative_to(PACKAGE).parts[0].removesuffix(".py")) for path in files]
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: ".".join(own_name(path)))
+def test_imports_point_down(path):
+    package = own_name(path)[0]
+    assert package in LEVEL, f"{package} has no level"
+    for name in imported(path):
+        if name and name[0] != package:  # without a name: what the package itself offers
+            assert LEVEL[name[0]] < LEVEL[package], f"{path.name} imports {'.'.join(name)}"
 
 
-@pytest.mark.parametrize(("path", "room"), rooms(), ids=lambda value: getattr(value, "name", value))
-def test_imports_go_down_the_floors(path, room):
-    assert room in FLOOR, f"{room} stands on no floor"
-    for other in imported(path):
-        if other != room and (room, other) not in GROUND:
-            assert FLOOR[other] < FLOOR[room], f"{path.name} imports {other}"
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {own_name(path): set(imported(path)) for path in MODULES}
+    done, way = set(), []
+
+    def visit(module):
+        assert module not in way, f"a circle: {' -> '.join('.'.join(name) for name in [*way, module])}"
+        if module in graph and module not in done:
+            way.append(module)
+            for other in sorted(graph[module]):
+                visit(other)
+            done.add(way.pop())
+
+    for module in graph:
+        visit(module)
 
 
-WITHOUT_PADDLE = ["config", "command_line", "data.dataset", "data.augment", "schedules", "runtime", "distributed"]
+WITHOUT_PADDLE = ["config", "data.dataset", "data.augment", "schedules", "system.startup", "distributed.communication"]
+WITHOUT_PADDLE += ["cli.main", "cli.train", "cli.command_line", "experiment.checkpoint"]
 
 
 @pytest.mark.parametrize("module", WITHOUT_PADDLE)
@@ -86,7 +102,7 @@ def test_without_paddle_one_line_names_both_commands():
 
 def test_only_distributed_asks_for_the_rank():
     for path in PACKAGE.rglob("*.py"):
-        if path.stem not in ("distributed", "graph", "processes"):  # which asks for the ranks of other processes
+        if path.stem not in ("launch_env", "graph", "processes"):  # the last asks for the ranks of other processes
             assert "PADDLE_TRAINER" not in path.read_text(encoding="utf-8"), path
 
 
@@ -99,7 +115,29 @@ def test_nothing_reads_a_pickle_but_the_vetted_reader():
 
 
 def test_the_three_lines_in_readme_are_those_of_the_trainer():
-    readme, trainer = ((PACKAGE.parent / name).read_text(encoding="utf-8") for name in ("README.md", "mnist_paddle/trainer.py"))
-    lines = [line.strip() for line in trainer.splitlines() if "# distributed, " in line]
+    sources = [PACKAGE / "trainer.py", PACKAGE / "experiment" / "setup.py"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    lines = [line.strip() for line in text.splitlines() if "# distributed, " in line]
+    readme = "\n".join(
+        path.read_text(encoding="utf-8") for path in [PACKAGE.parent / "README.md", *(PACKAGE.parent / "docs").glob("*.md")]
+    )
     assert sorted(line.split("# distributed, ")[1][:6] for line in lines) == ["1 of 3", "2 of 3", "3 of 3"]
     assert all(line in readme for line in lines)
+
+
+def package_sources() -> list:
+    """(path, text) of every file of the package and the scripts."""
+    return [
+        (path, path.read_text(encoding="utf-8")) for path in [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "scripts").glob("*.py")]
+    ]
+
+
+def test_no_check_is_an_assert_which_python_O_leaves_out():
+    for path, text in package_sources():
+        assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))), path
+
+
+def test_every_md5_works_on_a_fips_host():
+    for path, text in package_sources():
+        calls = [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+        assert all("usedforsecurity=False" in call for call in calls if call.startswith("hashlib.md5(")), path

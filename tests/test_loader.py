@@ -7,7 +7,7 @@ from digits import make_digits
 
 from mnist_paddle import AUGMENTATIONS, Loader
 from mnist_paddle.data.dataset import Split
-from mnist_paddle.data.loader import ahead, epoch_order, normalise, share
+from mnist_paddle.data.loader import epoch_order, normalize, prefetch, shard
 
 SPLIT = Split(*make_digits(150))
 READERS = ["sync", "async", "resident"]
@@ -37,7 +37,7 @@ def test_every_reader_gives_the_same_bits(reader, augment):
 @pytest.mark.parametrize("augment", ["none", "affine"])
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_the_shares_of_the_ranks_are_the_batch_of_one(world_size, reader, augment):
+def test_the_shards_of_all_ranks_form_the_batch_of_one_rank(world_size, reader, augment):
     whole = drawn(augment=augment)
     shares = [drawn(reader=reader, augment=augment, rank=rank, world_size=world_size) for rank in range(world_size)]
     joined = [
@@ -48,15 +48,15 @@ def test_the_shares_of_the_ranks_are_the_batch_of_one(world_size, reader, augmen
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_any_step_can_be_asked_for_without_the_ones_before(reader):
+def test_any_step_can_be_loaded_without_the_previous_ones(reader):
     same(drawn(4, 6, reader=reader, augment="elastic"), drawn(0, 6, reader=reader, augment="elastic")[4:])
 
 
-def test_an_epoch_holds_every_image_once_and_the_next_in_another_order():
+def test_an_epoch_has_every_image_once_in_a_new_order():
     batches = drawn(0, 6)
     assert [len(labels) for _, _, labels, _ in batches] == [64, 64, 22, 64, 64, 22]
     first, second = (np.concatenate([images for _, images, _, _ in batches[i : i + 3]]) for i in (0, 3))
-    expected = normalise(SPLIT.images)[:, None]
+    expected = normalize(SPLIT.images)[:, None]
 
     def ordered(images):
         flat = images.reshape(len(images), -1)
@@ -67,7 +67,7 @@ def test_an_epoch_holds_every_image_once_and_the_next_in_another_order():
     assert (first != second).any()
 
 
-def test_images_are_normalised_and_labels_go_with_them():
+def test_images_are_normalized_and_match_their_labels():
     (_, images, labels, _) = drawn(0, 1)[0]
     indices = epoch_order(150, 0, 0)[:64]
     expected = (SPLIT.images[indices] / 255 - 0.1307) / 0.3081
@@ -77,7 +77,7 @@ def test_images_are_normalised_and_labels_go_with_them():
     assert (labels == SPLIT.labels[indices]).all()
 
 
-def test_another_seed_is_another_order():
+def test_another_seed_gives_another_order():
     assert (epoch_order(100, 0, 0) != epoch_order(100, 1, 0)).any()
     assert sorted(epoch_order(100, 3, 7)) == list(range(100))
 
@@ -88,9 +88,9 @@ def test_a_few_batches_are_repeated_for_overfitting():
 
 
 @pytest.mark.parametrize(("size", "world"), [(64, 3), (22, 4), (1, 2), (2, 3)])
-def test_shares_differ_by_one_at_the_most_and_leave_nothing_out(size, world):
+def test_shards_differ_by_at_most_one_and_cover_the_batch(size, world):
     items = np.arange(size)
-    parts = [items[share(items, rank, world)] for rank in range(world)]
+    parts = [items[shard(items, rank, world)] for rank in range(world)]
     assert np.concatenate(parts).tolist() == items.tolist()
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -104,7 +104,7 @@ def test_an_error_in_the_worker_arrives_with_its_traceback():
         yield 1
         raise KeyError("the worker fell over")
 
-    items = ahead(broken())
+    items = prefetch(broken())
     assert next(items) == 1
     with pytest.raises(KeyError, match="fell over") as caught:
         next(items)
@@ -121,9 +121,9 @@ def test_leaving_early_leaves_no_thread_behind():
     assert not loader_threads()
 
 
-def test_the_worker_is_only_so_far_ahead():
+def test_prefetching_is_bounded():
     taken = []
-    items = ahead((taken.append(i) or i for i in range(1000)), size=3)
+    items = prefetch((taken.append(i) or i for i in range(1000)), size=3)
     for _ in range(20):
         next(items)
     assert len(taken) <= 20 + 3 + 2

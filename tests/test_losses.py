@@ -24,7 +24,7 @@ BY_HAND = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "outputs", "expected"), BY_HAND)
-def test_the_loss_is_the_one_worked_by_hand(name, arguments, outputs, expected):
+def test_the_loss_equals_the_value_computed_by_hand(name, arguments, outputs, expected):
     found = LOSSES[name](paddle.to_tensor(outputs), paddle.to_tensor(LABELS), **arguments)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
 
@@ -45,13 +45,13 @@ def test_a_loss_has_one_value_per_example_and_a_finite_gradient(name):
     ("outputs", "labels"),
     [([4, 1], [4, 1]), ([4], [4]), ([4, 10], [4, 1]), ([4, 1], [3]), ([4, 10], [1]), ([1, 10], [4]), ([4, 1, 10], [4])],
 )
-def test_shapes_that_would_broadcast_are_refused(name, outputs, labels):
+def test_shapes_that_would_broadcast_are_rejected(name, outputs, labels):
     with pytest.raises(ValueError, match="takes"):
         LOSSES[name](paddle.zeros(outputs), paddle.zeros(labels, "int64"))
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_wrong_number_of_outputs_is_refused(name):
+def test_the_wrong_number_of_outputs_is_rejected(name):
     with pytest.raises(ValueError, match="one output per"):
         LOSSES[name](paddle.zeros([4, 10 if name == "mse_scalar" else 1]), paddle.zeros([4], "int64"))
 
@@ -90,7 +90,7 @@ LEADS = [-900, -300, -90, -66, -64, -62, -20, -3, 0, 3, 10, 17, 20, 30, 60, 66, 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "arguments"), OF_TEN)
-def test_values_and_gradients_are_right_however_sure_the_network_is(name, arguments, dtype):
+def test_values_and_gradients_are_exact_at_any_confidence(name, arguments, dtype):
     labels = np.arange(len(LEADS)) % 10
     scores = np.random.default_rng(0).integers(-2, 3, (len(LEADS), 10)).astype("float64")
     scores[np.arange(len(LEADS)), labels] += LEADS
@@ -119,7 +119,7 @@ def test_the_gradient_of_cross_entropy_is_paddles_to_the_bit_whether_a_value_was
 @pytest.mark.parametrize("place", [0, 1, 9])
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_score_that_is_not_finite_makes_a_loss_that_is_not_finite(name, value, place):
+def test_a_nonfinite_score_gives_a_nonfinite_loss(name, value, place):
     scores = np.random.default_rng(0).normal(size=(4, 1 if name == "mse_scalar" else 10)).astype("float32")
     scores[2, min(place, scores.shape[1] - 1)] = value
     losses = LOSSES[name](paddle.to_tensor(scores), paddle.to_tensor([3, 1, 1, 0])).numpy()
@@ -128,7 +128,7 @@ def test_a_score_that_is_not_finite_makes_a_loss_that_is_not_finite(name, value,
 
 
 @pytest.mark.parametrize("gamma", ["x", -1, math.nan, True, None])
-def test_a_loss_with_wrong_arguments_is_not_made(gamma):
+def test_a_loss_with_invalid_arguments_is_rejected(gamma):
     with pytest.raises(UsageError, match="loss focal: gamma must be a number from 0 to 100"):
         load_loss("focal", {"gamma": gamma})
     with pytest.raises(UsageError, match="no argument 'gama'; did you mean 'gamma'"):

@@ -1,4 +1,4 @@
-"""Machines as they are found: no home folder, settings for other programs, file systems that can't do everything."""
+"""Unusual machines: no home folder, settings for other programs, file systems without all features."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from digits import make_digits, write_npz
 FIGURES = """
 import hashlib, json, pathlib, sys, tempfile
 import numpy as np
-from mnist_paddle.record import plots
+from mnist_paddle.tracking import plots
 
 images = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
 captions = ["4 \\u2192 9  98 %", "$1", "", "\\u6570\\u5b57"] + ["1 \\u2192 7  9 %"] * 5
@@ -32,7 +32,7 @@ draw = {
     "draw_confusion": lambda png: plots.draw_confusion(confusion, png),
     "draw_mistakes": lambda png: plots.draw_mistakes(images, captions, png),
     "draw_scaling": lambda png: plots.draw_scaling({1: 5, 2: 9}, {"a": (rates, rates)}, {"b": (rates, rates / 4)}, 64, png),
-    "tiles": lambda png: png.write_bytes(plots.tiles(images, captions).tobytes()),
+    "image_grid": lambda png: png.write_bytes(plots.image_grid(images, captions).tobytes()),
 }
 missing = {name for name in vars(plots) if name.startswith("draw_")} - draw.keys()
 assert not missing, f"not in this table: {missing}"
@@ -71,7 +71,7 @@ SETTINGS = {
         {"my_rc": RC.encode()},
         {"MATPLOTLIBRC": "my_rc", "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
     ),
-    "a matplotlibrc and a backend that matplotlib stumbles over": (
+    "a matplotlibrc and a backend that break matplotlib": (
         {"matplotlibrc": b"\xff\xfe\0figure.dpi: 1"},
         {"MPLBACKEND": "no_such_backend"},
     ),
@@ -80,7 +80,7 @@ SETTINGS = {
 
 
 def figures(folder: Path, code: str = SHOW, **environment) -> dict:
-    """The digests that a process of its own prints."""
+    """The digests printed by a separate process."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent), **environment}
@@ -103,7 +103,7 @@ def test_every_figure_is_the_same_whatever_settings_the_user_has_for_matplotlib(
     assert figures(tmp_path, **environment) == plain
 
 
-def test_what_a_notebook_has_set_changes_no_figure_and_is_as_before_afterwards(plain, tmp_path):
+def test_a_notebooks_settings_change_no_figure_and_are_restored(plain, tmp_path):
     before = """
 import matplotlib
 matplotlib.rcParams.update({"text.usetex": True, "image.origin": "lower", "figure.dpi": 30, "axes.facecolor": "red"})
@@ -149,7 +149,7 @@ def test_closed_standard_streams_do_not_end_a_run(digits, tmp_path):
     assert json.loads((tmp_path / "run" / "report.json").read_text())["epochs"] == 1
 
 
-def test_a_visualdl_that_cannot_be_imported_costs_a_line_and_its_records(digits, run_script, tmp_path):
+def test_without_visualdl_one_line_is_logged_and_records_are_skipped(digits, run_script, tmp_path):
     (tmp_path / "broken" / "visualdl").mkdir(parents=True)
     (tmp_path / "broken" / "visualdl" / "__init__.py").write_text("raise ImportError('no protobuf here')")
     path = os.pathsep.join([str(tmp_path / "broken"), str(SCRIPTS.parent)])

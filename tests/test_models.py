@@ -7,8 +7,8 @@ import pytest
 
 from mnist_paddle import LOSSES, MODELS, UsageError, make_optimizer
 from mnist_paddle.config import choices
+from mnist_paddle.experiment.state import trainable
 from mnist_paddle.models import ACTIVATIONS, Conv2D, ConvBlock, max_pool
-from mnist_paddle.trainer import trainable
 
 IMAGES = np.random.default_rng(0).normal(size=(16, 1, 28, 28)).astype("float32")
 LABELS = np.arange(16) % 10
@@ -26,7 +26,7 @@ EVERY = [(name, {}) for name in MODELS] + VARIANTS
 
 
 @pytest.mark.parametrize(("name", "arguments"), EVERY)
-def test_a_network_gives_a_row_per_image_and_finite_gradients_everywhere(name, arguments):
+def test_a_network_returns_a_row_per_image_and_has_finite_gradients(name, arguments):
     paddle.seed(0)
     network = MODELS[name](**arguments)
     outputs = network(paddle.to_tensor(IMAGES))
@@ -38,7 +38,7 @@ def test_a_network_gives_a_row_per_image_and_finite_gradients_everywhere(name, a
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_network_learns_one_batch_by_heart(name):
+def test_a_network_overfits_one_batch(name):
     paddle.seed(1)
     network = MODELS[name]()
     optimizer = make_optimizer("adam", network.parameters(), 0.005)
@@ -51,7 +51,7 @@ def test_a_network_learns_one_batch_by_heart(name):
     assert loss.item() < 0.05
 
 
-# (network, arguments, parameters): the counts of the course and of LeCun et al., worked by hand
+# (network, arguments, parameters): the counts of the course and of LeCun et al., computed by hand
 COUNTS = [
     ("linear", {"outputs": 1}, 785),
     ("fc", {"widths": [10, 10], "outputs": 1}, 7_971),
@@ -62,13 +62,13 @@ COUNTS = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "count"), COUNTS)
-def test_the_parameters_are_as_many_as_the_course_says(name, arguments, count):
+def test_parameter_counts_match_the_course(name, arguments, count):
     assert sum(parameter.size for parameter in MODELS[name](**arguments).parameters()) == count
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", [name for name, entry in choices("model").items() if "activation" in entry.arguments])
-def test_every_activation_fits_every_network_that_takes_one(name, activation):
+def test_every_activation_works_in_every_network_that_takes_one(name, activation):
     outputs = MODELS[name](activation=activation)(paddle.to_tensor(IMAGES[:2]))
     assert np.isfinite(outputs.numpy()).all()
 
@@ -88,7 +88,7 @@ def test_the_fast_convolution_equals_paddles(channels, out, kernel, padding):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=2e-4, rtol=1e-4)
 
 
-def test_a_block_equals_convolution_bias_activation_and_pool_in_the_textbook_order():
+def test_a_conv_block_equals_convolution_bias_activation_pooling():
     paddle.seed(0)
     block = ConvBlock(3, 8, 5, pool=2)
     block.norm[0].bias.set_value(np.linspace(-1, 1, 8).astype("float32"))
@@ -116,7 +116,7 @@ def test_max_pool_and_its_gradient_equal_paddles():
         ("fc", {"activation": "rely"}),
     ],
 )
-def test_arguments_that_make_no_network_are_the_users_to_mend(name, arguments):
+def test_invalid_arguments_are_usage_errors(name, arguments):
     with pytest.raises(UsageError):
         MODELS[name](**arguments)
 
@@ -127,7 +127,7 @@ BROKEN_NUMBERS = [math.nan, math.inf, -math.inf, -3.4028235e38, 3.4028235e38, 1e
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("value", BROKEN_NUMBERS)
-def test_no_number_makes_the_pool_touch_memory_that_is_not_its_own(value, dtype):
+def test_pooling_of_any_value_stays_within_its_memory(value, dtype):
     images = np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(dtype)
     images[1:3, :, 2:6] = value
     tensor = paddle.to_tensor(images, stop_gradient=False)

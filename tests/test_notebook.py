@@ -1,4 +1,4 @@
-"""What earlier cells of a notebook left behind changes neither a run nor is changed by it."""
+"""State left by earlier notebook cells does not affect a run and is not changed by it."""
 
 import asyncio
 import contextlib
@@ -16,20 +16,21 @@ import numpy as np
 import paddle
 import pytest
 
-from mnist_paddle import Config, UsageError, checkpoint, evaluate, fit, load_loss, load_model, resume
-from mnist_paddle.record.run import Run
+from mnist_paddle import Config, UsageError, evaluate, fit, load_loss, load_model, resume
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.folder import RunFolder
 
 QUICK = {"model": "fc", "model_args": {"widths": [20]}, "epochs": 1, "batch_size": 50, "device": "cpu", "threads": 1}
 
 
 def draw_nothing(patch):
-    patch.setattr(Run, "drawing", lambda *arguments: contextlib.nullcontext())
-    patch.setattr(Run, "pictures", lambda *arguments: None)
+    patch.setattr(RunFolder, "drawing", lambda *arguments: contextlib.nullcontext())
+    patch.setattr(RunFolder, "pictures", lambda *arguments: None)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory, small):
-    """The weights and the accuracy of a run that nothing came before."""
+    """The weights and accuracy of a run in a fresh process."""
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
         folder = tmp_path_factory.mktemp("plain") / "run"
@@ -39,7 +40,7 @@ def plain(tmp_path_factory, small):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Runs without figures, which take most of their time."""
+    """Runs without figures, which take most of the time."""
     draw_nothing(monkeypatch)
 
 

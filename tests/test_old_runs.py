@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from digits import make_digits
 
-from mnist_paddle import checkpoint, evaluate, load_loss, load_model, resume
+from mnist_paddle import evaluate, load_loss, load_model, resume
 from mnist_paddle.config import make_config
 from mnist_paddle.data.dataset import Dataset, Split
-from mnist_paddle.state import build, restore, snapshot
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.state import build, restore, snapshot
 
 RUNS = sorted(path for path in Path(__file__).with_name("runs").iterdir() if path.is_dir())
 

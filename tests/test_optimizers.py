@@ -32,7 +32,7 @@ def test_every_optimizer_lowers_a_quadratic(name):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_weight_decay_pulls_the_weights_towards_zero(name):
+def test_weight_decay_shrinks_the_weights(name):
     free, _ = quadratic(name, 80)
     held, _ = quadratic(name, 80, weight_decay=0.5)
     assert (np.abs(held) < np.abs(free)).all()

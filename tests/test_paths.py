@@ -1,6 +1,5 @@
-"""Paths as users type them, and runs that are looked at from elsewhere."""
+"""Paths as users type them, and runs used from another folder."""
 
-import importlib.util
 import shlex
 import subprocess
 import sys
@@ -12,11 +11,11 @@ from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
 from mnist_paddle import Config, UsageError, fit, load_config, resume
-from mnist_paddle.checkpoint import load, to_resume
 from mnist_paddle.config import PATHS, settings_of
 from mnist_paddle.data.sources import read_local
-from mnist_paddle.paths import recorded
-from mnist_paddle.record.run import make_folder
+from mnist_paddle.experiment.checkpoint import load, to_resume
+from mnist_paddle.experiment.folder import make_folder
+from mnist_paddle.system.paths import recorded_data
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_the_home_folder_is_understood_in_every_path_from_flags_yaml_and_python(name, home):
+def test_the_home_folder_is_expanded_in_every_path_from_flags_yaml_and_python(name, home):
     expected = str(home / "a")
     (home / "recipe.yaml").write_text(f"{name}: ~/a\n")
     for argv in ([f"--{name}=~/a"], [f"--{name}", "~/a"], ["--config", "~/recipe.yaml"], ["--config=~/recipe.yaml"]):
@@ -42,14 +41,14 @@ def test_the_home_folder_is_understood_in_every_path_from_flags_yaml_and_python(
 
 
 @pytest.mark.parametrize("path", ["~no_such_user/x", "~no_such_user"])
-def test_a_user_who_is_not_there_is_one_line_that_names_the_setting(path, home):
+def test_an_unknown_user_is_one_line_that_names_the_setting(path, home):
     asked = [(f"--{name}", lambda name=name: load_config([f"--{name}", path])) for name in PATHS]
     asked += [("--config", lambda: load_config(["--config", path])), ("--data_dir", lambda: read_local(path))]
     asked += [("the run", lambda: load(path)), ("--output_dir", lambda: to_resume(path))]
     for what, ask in asked:
         with pytest.raises(UsageError) as caught:
             ask()
-        assert str(caught.value).startswith(f"{what} {path}: there is no user 'no_such_user' here")
+        assert str(caught.value).startswith(f"{what} {path}: unknown user 'no_such_user'")
     assert list(Path.cwd().iterdir()) == []
 
 
@@ -57,15 +56,15 @@ def test_a_home_folder_that_nobody_knows_is_said(home, monkeypatch):
     pwd = pytest.importorskip("pwd")
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", lambda number: {}[number])
-    with pytest.raises(UsageError, match="--output_dir ~/a: no home folder is known"):
+    with pytest.raises(UsageError, match="--output_dir ~/a: no home folder, because HOME is not set"):
         Config(output_dir="~/a")
 
 
 def test_an_empty_home_counts_as_none_given():
-    from mnist_paddle import runtime
+    from mnist_paddle.system import startup
 
     environment = {"HOME": ""}
-    runtime.prepare(environment)
+    startup.prepare(environment)
     assert "HOME" not in environment
 
 
@@ -97,19 +96,18 @@ def test_a_working_folder_that_was_deleted_is_one_line(tmp_path):
     command = f"cd gone && rmdir ../gone && exec {command}"
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
-    assert done.stderr == "error: the working folder is not there any more; change to another one (cd) and try again\n"
+    assert done.stderr == "error: the current folder no longer exists; change to another one (cd) and try again\n"
 
 
 @pytest.fixture
 def evaluate():
-    """scripts/evaluate.py as a function of its flags, in this process."""
-    spec = importlib.util.spec_from_file_location("evaluate_script", SCRIPTS / "evaluate.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script.main
+    """The evaluate command as a function of its flags, in this process."""
+    from mnist_paddle.cli import evaluate
+
+    return evaluate.main
 
 
-def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_has_gone(home, evaluate, capsys, monkeypatch):
+def test_a_moved_run_is_evaluated_and_resumed_and_reports_missing_data(home, evaluate, capsys, monkeypatch):
     data = write_npz(Path("digits.npz").resolve(), make_digits(200), make_digits(40, seed=1))
     small = {"dataset": "custom", "model": "linear", "epochs": 1, "device": "cpu", "threads": 1}
     fit(Config(**small, data_dir="digits.npz", output_dir="run", max_minutes=1e-9), say=lambda text: None)
@@ -117,10 +115,10 @@ def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_ha
     monkeypatch.chdir(home)
     assert yaml.safe_load(Path("moved/config.yaml").read_text())["data_dir"] == str(data)
     assert evaluate(["moved"]) == 0
-    assert f"your own digits come from {data} (npz)" in capsys.readouterr().err
+    assert f"dataset loaded from {data} (npz)" in capsys.readouterr().err
 
     data.rename(home / "other.npz")
-    reason = f"moved was trained on {data}, which is not there; give the data with --data_dir"
+    reason = f"moved was trained on {data}, which does not exist; pass the data with --data_dir"
     for ask in (lambda: evaluate(["moved"]), lambda: resume("moved", max_minutes=None)):
         with pytest.raises(UsageError) as caught:
             ask()
@@ -130,5 +128,5 @@ def test_a_run_is_evaluated_and_resumed_from_elsewhere_and_says_when_its_data_ha
 
 
 def test_data_of_an_early_run_is_named_as_it_was_given():
-    with pytest.raises(UsageError, match=r"runs/a was trained on digits\.npz, a path seen from the folder in which"):
-        recorded("digits.npz", "runs/a")
+    with pytest.raises(UsageError, match=r"runs/a was trained on digits\.npz, a path relative to the folder in which"):
+        recorded_data("digits.npz", "runs/a")

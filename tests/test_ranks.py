@@ -1,4 +1,4 @@
-"""Several ranks against one, under the real launcher: `pytest -m ranks`."""
+"""Several ranks compared with one, under the real launcher: `pytest -m ranks`."""
 
 import json
 import subprocess
@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from worker import small
 
-from mnist_paddle import checkpoint, load_model, resume
+from mnist_paddle import load_model, resume
 from mnist_paddle.config import make_config
+from mnist_paddle.experiment import checkpoint
 
 pytestmark = [pytest.mark.ranks, pytest.mark.timeout(300)]
 
-# Networks without batch statistics; every other setting that could make ranks differ is among them.
+# Networks without batch statistics, with every other setting that could make ranks differ.
 SAME = {
     "linear": {"model": "linear", "optimizer": "momentum", "learning_rate": 0.05},
     "fc": {"model": "fc", "clip_norm": 1.0, "weight_decay": 1e-4},
@@ -28,23 +29,23 @@ OTHER = {
     "batch norm": {"model": "resnet", "model_args": {"channels": [8, 8]}},
     "wide": {"model": "cnn", "model_args": {"hidden": 32, "dropout": 0.2}},
 }
-WAYS = {
+STRATEGIES = {
     "server": {"sync": "server"},
     "model": {"parallel": "model"},
     "columns": {"parallel": "columns"},
 }
-# What a second machine may be told that the first was not, and what is said of it.
-UNLIKE = {
+# Settings that a second machine may get wrong, and how the error names them.
+DIFFERENT = {
     "rate": ({"learning_rate": 0.5}, "learning_rate (0.5, not 0.05)"),
     "epochs": ({"epochs": 3}, "epochs (3, not 2)"),
     "resumed": ({"resume": True}, "checkpoint (step 22 of run "),
 }
-# Sums over a batch are rounded in another order: 1e-7 or 1e-16 a step, of which 22 steps and Adam's division make a little more.
+# Sums over a batch are rounded in another order: 1e-7 or 1e-16 a step; 22 steps and Adam's division make it a little more.
 FLOAT32, FLOAT64 = 1e-4, 1e-12
 
 
 def run(tmp, name: str, count: int, work: dict) -> Path:
-    """Let `count` ranks do the work; the folder of what came of it."""
+    """Let `count` ranks do the work; the folder of their results."""
     folder, file = tmp / name, tmp / f"{name}.json"
     file.write_text(json.dumps(work))
     worker = Path(__file__).with_name("worker.py")
@@ -63,25 +64,25 @@ def alone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, alone):
     every = {**SAME, **OTHER}
-    ways = {f"{way} {name}": {**every[name], **settings} for way, settings in WAYS.items() for name in names(way)}
-    unlike = {name: {**SAME["linear"], "by_rank": [1, told]} for name, (told, _) in UNLIKE.items()}
-    unlike["resumed"]["by_rank"][1]["output_dir"] = str(alone / "linear")
-    work = {"train": {**every, **ways, **unlike}, "evaluate": {"look": str(alone / "cnn")}}
+    strategies = {f"{key} {name}": {**every[name], **settings} for key, settings in STRATEGIES.items() for name in names(key)}
+    different = {name: {**SAME["linear"], "by_rank": [1, settings]} for name, (settings, _) in DIFFERENT.items()}
+    different["resumed"]["by_rank"][1]["output_dir"] = str(alone / "linear")
+    work = {"train": {**every, **strategies, **different}, "evaluate": {"evaluation": str(alone / "cnn")}}
     return run(alone.parent, "two", 2, work)
 
 
 @pytest.fixture(scope="module")
 def three(alone):
-    return run(alone.parent, "three", 3, {"train": {**SAME, **OTHER}, "evaluate": {"look": str(alone / "cnn")}})
+    return run(alone.parent, "three", 3, {"train": {**SAME, **OTHER}, "evaluate": {"evaluation": str(alone / "cnn")}})
 
 
-def names(way: str) -> list:
-    """What is tried in a way: models whose optimiser it allows."""
+def names(strategy: str) -> list:
+    """What is trained with a strategy: models whose optimizer it allows."""
     return {
         "server": ["linear", "fc", "cnn", "lenet", "rnn", "batch norm"],
         "model": ["cnn", "lenet", "rnn", "group", "accumulated", "wide", "batch norm"],
         "columns": ["lenet", "wide"],
-    }[way]
+    }[strategy]
 
 
 def distance(one: Path, other: Path, section: str = "model") -> float:
@@ -109,9 +110,9 @@ def test_in_float64_ranks_equal_one_to_twelve_digits(alone):
             assert distance(one / name, other / name) < FLOAT64, name
 
 
-def test_a_step_in_pieces_exchanges_gradients_once(two):
+def test_a_step_in_micro_batches_exchanges_gradients_once(two):
     steps = checkpoint.load(two / "accumulated" / "last.safetensors")[1]["step"]
-    # 11 batches an epoch, the last of which gives every rank one image, which makes one piece.
+    # 11 batches an epoch, the last of which gives every rank one image, which makes one micro-batch.
     assert steps == 22
     assert np.load(two / "accumulated.0.npz")["skipped"] == 20 * 3
     assert np.load(two / "cnn.0.npz")["skipped"] == 0
@@ -139,18 +140,18 @@ def test_batch_statistics_are_the_mean_over_the_ranks(alone, two):
     arrays = [checkpoint.section(found, "model") for found in loaded]
     statistics = [name for name in arrays[0] if name.endswith("_variance")]
     assert statistics
-    for name in statistics:  # of halves of the batch, and so not the same numbers, but of the same size
+    for name in statistics:  # of halves of the batch, so the numbers differ but have the same size
         assert np.allclose(arrays[0][name], arrays[1][name], rtol=1.0)
         assert not np.array_equal(arrays[0][name], np.ones_like(arrays[0][name]))
 
 
 def test_evaluation_is_the_same_for_any_number_of_ranks(alone, two, three):
-    folder = run(alone.parent, "look", 1, {"evaluate": {"look": str(alone / "cnn")}})
-    one = np.load(folder / "look.0.npz")
+    folder = run(alone.parent, "evaluation", 1, {"evaluate": {"evaluation": str(alone / "cnn")}})
+    one = np.load(folder / "evaluation.0.npz")
     assert one["confusion"].sum() == len(one["losses"]) == 10_000
     for other in (two, three):
         for rank in range(2):
-            for key, array in np.load(other / f"look.{rank}.npz").items():
+            for key, array in np.load(other / f"evaluation.{rank}.npz").items():
                 np.testing.assert_array_equal(one[key], array)
 
 
@@ -161,35 +162,35 @@ def test_the_parameter_server_gives_the_weights_of_all_reduce(two, name):
 
 
 @pytest.mark.parametrize("name", names("model"))
-def test_a_network_cut_in_two_gives_the_weights_of_one_device(alone, two, name):
-    # Every number is computed by the same operations on the same values; only on another rank.
+def test_a_pipeline_gives_the_weights_of_one_device(alone, two, name):
+    # The same operations on the same values, only on another rank.
     assert distance(alone / name, two / f"model {name}") == 0
     assert distance(alone / name, two / f"model {name}", "optimizer") == 0
 
 
 @pytest.mark.parametrize("name", names("columns"))
-def test_a_layer_cut_by_columns_gives_the_weights_of_one_device(alone, two, name):
+def test_a_layer_split_by_columns_gives_the_weights_of_one_device(alone, two, name):
     assert distance(alone / name, two / f"columns {name}") < FLOAT32  # dropout in it included
     assert distance(alone / name, two / f"columns {name}", "optimizer") < 10 * FLOAT32
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_checkpoints_of_every_way_load_and_go_on_on_one_device(two, way, tmp_path):
-    name = f"{way} {names(way)[-1]}"
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_checkpoints_of_every_strategy_load_and_resume_on_one_device(two, strategy, tmp_path):
+    name = f"{strategy} {names(strategy)[-1]}"
     model, _ = load_model(two / name)
     report = json.loads((two / name / "report.json").read_text())
     assert report["parameters"] == sum(p.size for p in model.parameters() if not p.stop_gradient)
-    said = []
+    lines = []
     progress = checkpoint.load(two / name / "last.safetensors")[1]
     assert make_config(progress["config"]).epochs == 2
-    report = resume(two / name, small(), said.append, parallel="data", sync="allreduce")
+    report = resume(two / name, small(), lines.append, parallel="data", sync="allreduce")
     assert report["steps"] == 22
-    assert any("2 ranks" in line and "now has 1" in line for line in said)
+    assert any("2 ranks" in line and "now has 1" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", UNLIKE)
-def test_ranks_that_were_told_different_things_do_not_train(two, name):
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_ranks_with_different_settings_do_not_train(two, name):
     for rank in range(2):
-        said = (two / f"{name}.{rank}.error").read_text()
-        assert said.startswith(f"rank 1 was started differently from rank 0: {UNLIKE[name][1]}")
+        error = (two / f"{name}.{rank}.error").read_text()
+        assert error.startswith(f"rank 1 was started differently from rank 0: {DIFFERENT[name][1]}")
     assert not (two / name / "last.safetensors").exists()

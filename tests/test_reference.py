@@ -14,10 +14,10 @@ from reference.cases import key
 
 from mnist_paddle import LOSSES, MODELS, OPTIMIZERS, SCHEDULES, make_optimizer
 from mnist_paddle.data.loader import Batch
+from mnist_paddle.experiment.state import State, trainable
+from mnist_paddle.metrics import Evaluation, confusion_matrix, per_class
 from mnist_paddle.models import ACTIVATIONS
-from mnist_paddle.record.metrics import Evaluation, confusion_matrix, per_class
 from mnist_paddle.schedules import learning_rate
-from mnist_paddle.state import State, trainable
 from mnist_paddle.trainer import train_step
 
 FILE = Path(__file__).parent / "reference" / "arrays.npz"

@@ -10,10 +10,12 @@ import pytest
 import yaml
 from filelock import FileLock, Timeout
 
-from mnist_paddle import Config, Interrupted, UsageError, checkpoint, evaluate, fit, load_loss, load_model, resume, trainer
-from mnist_paddle.record.curves import records
-from mnist_paddle.record.plots import read_metrics
-from mnist_paddle.verify import compare
+from mnist_paddle import Config, Interrupted, UsageError, evaluate, fit, load_loss, load_model, resume, trainer
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment import resume as resuming
+from mnist_paddle.experiment.compare import compare
+from mnist_paddle.tracking.curves import records
+from mnist_paddle.tracking.plots import read_metrics
 
 MODELS = {
     "linear": {},
@@ -358,7 +360,7 @@ def test_killed_again_after_an_older_checkpoint_was_named_the_run_is_still_whole
         resume(folder / "step_00000005.safetensors", small, say=lambda text: None, checkpoint_every=0)
     said = []
     resume(folder, small, say=said.append)
-    assert "going on after step 5 " in said[0]
+    assert "resuming after step 5 " in said[0]
     assert not [line for line in said if "had lost" in line]
     assert [row for row in differences(straight, folder) if not row.startswith("best")] == []
 
@@ -389,16 +391,16 @@ def test_a_folder_may_have_the_name_of_a_file(small, tmp_path, no_pictures, stop
 def test_what_another_process_saves_meanwhile_is_not_lost(straight, small, monkeypatch):
     """The folder is locked before the checkpoint in it is read."""
     held = []
-    find = trainer.find_past
+    read = resuming.read
 
     def watched(config):
         try:
             FileLock(straight / ".lock").acquire(timeout=0)
         except Timeout:
             held.append(True)
-        return find(config)
+        return read(config)
 
-    monkeypatch.setattr(trainer, "find_past", watched)
+    monkeypatch.setattr(resuming, "read", watched)
     resume(straight, small, say=lambda text: None)
     assert held == [True]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mnist_paddle.scaling import Compute, Network, efficiency, fit_compute, fit_network, smallest_batch, throughput
+from mnist_paddle.benchmarks.scaling import Compute, CostModel, Network, fit_compute, fit_network
 
 # 10 us and 1 GB/s; 4 MB over 4 ranks: 6 messages of 1 MB, each 10 us + 1 ms.
 CABLE = Network(10e-6, 1e9)
@@ -28,16 +28,16 @@ def test_no_fit_gives_a_negative_cost():
 
 
 def test_efficiency_and_throughput_worked_by_hand():
-    compute = Compute(0.001, 1e-4)  # 64 images: 7.4 ms
+    model = CostModel(Compute(0.001, 1e-4), CABLE, 1e6)  # 64 images: 7.4 ms
     exchange = 2 * (10e-6 + 0.5e-3)  # 1 MB over 2 ranks: 1.02 ms
-    assert efficiency(compute, CABLE, 1e6, 2, 64) == pytest.approx(7.4e-3 / (7.4e-3 + exchange))
-    assert throughput(compute, CABLE, 1e6, 2, 64) == pytest.approx(128 / (7.4e-3 + exchange))
-    assert efficiency(compute, CABLE, 1e6, 1, 64) == 1
+    assert model.efficiency(2, 64) == pytest.approx(7.4e-3 / (7.4e-3 + exchange))
+    assert model.throughput(2, 64) == pytest.approx(128 / (7.4e-3 + exchange))
+    assert model.efficiency(1, 64) == 1
 
 
 @pytest.mark.parametrize("ranks", [2, 16, 1024])
 def test_the_smallest_batch_is_the_first_that_is_efficient_enough(ranks):
-    compute = Compute(0.001, 1e-4)
-    batch = int(smallest_batch(compute, CABLE, 1e6, ranks))
-    assert efficiency(compute, CABLE, 1e6, ranks, batch) >= 0.8 - 1e-9
-    assert batch == 1 or efficiency(compute, CABLE, 1e6, ranks, batch - 1) < 0.8 - 1e-9
+    model = CostModel(Compute(0.001, 1e-4), CABLE, 1e6)
+    batch = int(model.smallest_batch(ranks))
+    assert model.efficiency(ranks, batch) >= 0.8 - 1e-9
+    assert batch == 1 or model.efficiency(ranks, batch - 1) < 0.8 - 1e-9

@@ -30,12 +30,12 @@ BY_HAND = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "step", "expected"), BY_HAND)
-def test_the_rate_is_the_one_worked_by_hand(name, arguments, step, expected):
+def test_the_rate_equals_the_value_computed_by_hand(name, arguments, step, expected):
     assert learning_rate(name, step, 100, 1.0, **arguments) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_warm_up_climbs_in_a_straight_line_to_where_the_schedule_begins(name):
+def test_warmup_increases_linearly_to_the_schedules_initial_rate(name):
     rates = [learning_rate(name, step, 100, 0.5, warmup_steps=4) for step in range(5)]
     assert rates == pytest.approx([rates[4] * share for share in (0.2, 0.4, 0.6, 0.8, 1.0)])
 
@@ -49,6 +49,6 @@ def test_every_rate_is_positive_and_none_is_above_the_base(name):
 @pytest.mark.parametrize(
     ("name", "arguments"), [("step", {"drops": 0}), ("exponential", {"final": 0}), ("one_cycle", {"peak": 1})]
 )
-def test_an_argument_out_of_range_is_the_users_to_mend(name, arguments):
+def test_an_argument_out_of_range_is_a_usage_error(name, arguments):
     with pytest.raises(UsageError, match=f"schedule {name}"):
         learning_rate(name, 0, 10, 1.0, **arguments)

@@ -7,8 +7,8 @@ import pytest
 from digits import make_digits, write_npz
 
 from mnist_paddle import MODELS, Config, UsageError, fit, fit_from, load_config, load_model, resume
-from mnist_paddle.record.run import Run
-from mnist_paddle.sense import check_settings, notes
+from mnist_paddle.experiment.folder import RunFolder
+from mnist_paddle.experiment.sense import check_settings, notes
 
 QUICK = {"model": "fc", "model_args": {"widths": [20]}, "epochs": 3, "batch_size": 50, "device": "cpu", "threads": 1}
 # Small versions of every network, with arguments that are not the default ones.
@@ -25,8 +25,8 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Runs without figures, which take most of their time."""
-    monkeypatch.setattr(Run, "drawing", lambda *arguments: contextlib.nullcontext())
-    monkeypatch.setattr(Run, "pictures", lambda *arguments: None)
+    monkeypatch.setattr(RunFolder, "drawing", lambda *arguments: contextlib.nullcontext())
+    monkeypatch.setattr(RunFolder, "pictures", lambda *arguments: None)
 
 
 def quiet(text):

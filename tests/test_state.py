@@ -3,7 +3,7 @@ import paddle
 import pytest
 
 from mnist_paddle import Config, UsageError
-from mnist_paddle.state import State, build, copies, update_average
+from mnist_paddle.experiment.state import State, build, copies, update_average
 
 
 def averaged(steps, decay, **ramp):

@@ -1,4 +1,4 @@
-"""What is drawn beside training never ends a run: over every method of the curves and every figure, with the worst numbers."""
+"""Plots and charts never end a run: every method of the curves and every figure, with extreme values."""
 
 import inspect
 import io
@@ -14,10 +14,10 @@ from digits import make_digits
 from PIL import Image
 
 from mnist_paddle import Config, Interrupted, RunError, fit
-from mnist_paddle.files import to_json
-from mnist_paddle.record import curves, plots
-from mnist_paddle.record.attempts import Attempts
-from mnist_paddle.record.metrics import Evaluation
+from mnist_paddle.metrics import Evaluation
+from mnist_paddle.system.files import to_json
+from mnist_paddle.tracking import curves, plots
+from mnist_paddle.tracking.best_effort import BestEffort
 
 F = np.float32
 DRAWABLE = {
@@ -31,7 +31,7 @@ DRAWABLE = {
     "one value": np.array([3], F),
     "large and constant": np.full(3, -1e300),
 }
-# Calls of every method with what it can't draw.
+# Calls of every method with values it can't draw.
 REFUSED = {
     "scalars": lambda record: record.scalars(2**70, 1.0, "train", loss=1.0),
     "histograms": lambda record: record.histograms(1, {"a": np.array([1.7e308, -1.7e308])}, {"b": np.array([np.nan, 1])}),
@@ -46,7 +46,7 @@ REFUSED = {
 
 def opened(folder):
     lines = []
-    return curves.open_curves(folder, enabled=True, say=lines.append), lines
+    return curves.open_curves(folder, enabled=True, log=lines.append), lines
 
 
 @pytest.mark.parametrize("array", DRAWABLE.values(), ids=DRAWABLE)
@@ -61,7 +61,7 @@ def test_every_finite_array_of_float32_has_a_histogram(array, tmp_path):
 
 
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_drawn_costs_one_line_per_kind_and_run(call, tmp_path):
+def test_a_chart_that_cannot_be_drawn_is_logged_once_per_kind(call, tmp_path):
     record, lines = opened(tmp_path)
     call(record)
     call(record)
@@ -73,9 +73,9 @@ def test_what_cannot_be_drawn_costs_one_line_per_kind_and_run(call, tmp_path):
     assert curves.records(tmp_path / "vdlrecords.train.log")[-1].values[0].tag == "weights/good"
 
 
-def test_the_table_names_every_method_that_draws():
+def test_the_table_has_every_method_that_draws():
     methods = {name for name, _ in inspect.getmembers(curves.Curves, inspect.isfunction) if not name.startswith("_")}
-    assert methods - REFUSED.keys() == {"draw", "lengths", "close"}
+    assert methods - REFUSED.keys() == {"add_record", "attempt", "lengths", "close"}
 
 
 def test_without_visualdl_a_run_keeps_its_metrics(tmp_path, monkeypatch):
@@ -102,7 +102,7 @@ def metrics_file(path, values) -> str:
     return path
 
 
-COURSES = {
+SERIES = {
     "nothing yet": [],
     "one point": [2.3],
     "gaps": [2.3, None, 1.0, None, None, 0.5, 0.4],
@@ -115,13 +115,13 @@ COURSES = {
 }
 
 
-@pytest.mark.parametrize("name", COURSES)
-def test_curves_of_any_course_are_drawn_or_cost_a_line(name, tmp_path):
+@pytest.mark.parametrize("name", SERIES)
+def test_any_series_is_plotted_or_logged_once(name, tmp_path):
     lines, picture = [], io.BytesIO()
-    path = metrics_file(tmp_path / "metrics.jsonl", COURSES[name])
+    path = metrics_file(tmp_path / "metrics.jsonl", SERIES[name])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Attempts(lines.append)("curves.png", plots.draw_curves, path, picture, "a run of $x^2$ \udcff")
+        BestEffort(lines.append)("curves.png", plots.draw_curves, path, picture, "a run of $x^2$ \udcff")
     assert len(lines) == (name == "the largest"), lines
     if not lines:
         assert Image.open(picture).width == 1320
@@ -139,7 +139,7 @@ def test_the_axis_of_the_error_has_a_few_plain_numbers(values):
     figure = plots.new_figure(4, 4)
     axes = figure.subplots()
     axes.plot(range(len(values)), values)
-    plots._dress(axes, "accuracy")
+    plots._format_axes(axes, "accuracy")
     labels = labels_of_axis(axes)
     assert 3 <= len(labels) <= 10, labels
     for label in labels:
@@ -165,9 +165,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", sorted(name for name in vars(plots) if name.startswith("draw_")))
-def test_every_figure_is_a_picture_and_one_that_fails_costs_a_line(name, tmp_path):
+def test_every_figure_is_an_image_and_a_failing_one_is_logged_once(name, tmp_path):
     lines, picture = [], io.BytesIO()
-    attempt = Attempts(lines.append)
+    attempt = BestEffort(lines.append)
     attempt(name, FIGURES[name], picture, tmp_path / "metrics.jsonl")
     assert lines == []
     assert len(Image.open(picture).convert("RGB").getcolors(1 << 24)) > 20
@@ -199,7 +199,7 @@ def test_a_run_that_diverges_before_its_first_point_has_no_empty_folder(small, t
 def test_a_run_without_validation_has_all_its_figures(small, tmp_path):
     from mnist_paddle.data.dataset import Dataset
 
-    data = Dataset("digits", small.train, small.train.part(0, 0), small.test)
+    data = Dataset("digits", small.train, small.train.slice(0, 0), small.test)
     lines = []
     fit(Config(**QUICK, epochs=1, output_dir=str(tmp_path / "run")), data, say=lines.append)
     assert len(list((tmp_path / "run" / "plots").iterdir())) == 3
@@ -215,7 +215,7 @@ def strict(text):
 
 @pytest.mark.parametrize("outputs", [1, 10])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.4e38])
-def test_the_figures_of_any_outputs_are_valid_json_and_can_be_drawn(outputs, value, tmp_path):
+def test_metrics_of_any_outputs_are_valid_json_and_can_be_drawn(outputs, value, tmp_path):
     table = np.zeros((4, outputs), F)
     table[1:] = value
     with np.errstate(all="ignore"):
@@ -227,7 +227,7 @@ def test_the_figures_of_any_outputs_are_valid_json_and_can_be_drawn(outputs, val
     assert found.confusion.sum() == 4
 
 
-def test_one_number_is_captioned_as_what_it_is_and_its_farthest_mistakes_come_first():
+def test_a_single_output_is_shown_in_captions_with_the_farthest_mistakes_first():
     found = Evaluation(np.array([7, 0, 5]), np.array([[3.4], [0.2], [0.6]], F), np.zeros(3, F))
     assert found.captions(found.worst(5)) == ["5 → 1  (0.6)", "7 → 3  (3.4)"]
 

@@ -16,17 +16,18 @@ from mnist_paddle import (
     Config,
     RunError,
     UsageError,
-    checkpoint,
     evaluate,
     fit,
     load_loss,
     load_model,
+    resume,
 )
 from mnist_paddle.data.dataset import Split
-from mnist_paddle.device import set_device
-from mnist_paddle.record.plots import read_metrics
-from mnist_paddle.record.run import Run
-from mnist_paddle.state import build, check_weights, trainable
+from mnist_paddle.experiment import checkpoint
+from mnist_paddle.experiment.folder import RunFolder
+from mnist_paddle.experiment.state import build, check_weights, trainable
+from mnist_paddle.system.device import set_device
+from mnist_paddle.tracking.plots import read_metrics
 from mnist_paddle.trainer import train_step
 
 QUICK = {"model": "fc", "model_args": {"widths": [30]}, "epochs": 2, "batch_size": 50, "log_every": 4, "device": "cpu"}
@@ -42,7 +43,7 @@ def train(tmp_path, small, monkeypatch):
     def run(folder="run", drawn=False, **settings):
         run.said = []
         if not drawn:
-            monkeypatch.setattr(Run, "drawing", lambda *arguments: contextlib.nullcontext())
+            monkeypatch.setattr(RunFolder, "drawing", lambda *arguments: contextlib.nullcontext())
         return fit(Config(**{**QUICK, "output_dir": str(tmp_path / folder), **settings}), small, say=run.said.append)
 
     return run
@@ -145,7 +146,7 @@ def test_every_network_makes_a_dry_run_that_leaves_nothing(model, small, tmp_pat
     assert list(tmp_path.iterdir()) == []
     assert "dry run: every part worked" in said[-1]
     # Paddle 3's tracer cannot draw recurrent networks; the run must not care.
-    undrawn = [line for line in said if "there is no network graph" in line]
+    undrawn = [line for line in said if "no network graph" in line]
     assert len(undrawn) == (model == "rnn" and not paddle.__version__.startswith("2."))
 
 
@@ -172,7 +173,7 @@ def test_the_loss_that_is_not_finite_stops_the_run_with_step_and_remedy(train, t
             {"patience": 2, "learning_rate": 1e-12, "schedule": "constant", "evaluate_every": 1},
             "no better validation accuracy in 2",
         ),
-        ({"overfit_batches": 2, "epochs": 200, "log_every": 5}, "2 batches learnt by heart"),
+        ({"overfit_batches": 2, "epochs": 200, "log_every": 5}, "2 batches learned by heart"),
     ],
 )
 def test_a_run_stops_early_and_says_why(train, settings, reason):
@@ -196,7 +197,9 @@ def test_a_folder_that_holds_a_run_is_never_overwritten(train, tmp_path):
     assert all((before[name] == array).all() for name, array in weights(tmp_path / "run").items())
 
 
-@pytest.mark.parametrize("name", ["mnist_paddle.checkpoint.write_atomically", "mnist_paddle.record.run.write_atomically"])
+@pytest.mark.parametrize(
+    "name", ["mnist_paddle.experiment.checkpoint.write_atomically", "mnist_paddle.experiment.folder.write_atomically"]
+)
 def test_a_disk_that_fills_up_ends_the_run_with_one_line_that_names_the_step(train, monkeypatch, name):
     def full(*arguments):
         raise OSError(28, "No space left on device")
@@ -228,7 +231,7 @@ def test_a_part_that_refuses_its_arguments_is_the_users_to_mend(train):
 def test_evaluation_counts_every_image_once_whatever_the_batch(small, monkeypatch):
     state = build(Config(**QUICK))
     whole = evaluate(state.model, small.test, LOSSES["cross_entropy"])
-    monkeypatch.setattr("mnist_paddle.trainer.EVALUATION_BATCH", 33)
+    monkeypatch.setattr("mnist_paddle.experiment.evaluation.BATCH", 33)
     parts = evaluate(state.model, small.test, LOSSES["cross_entropy"])
     assert whole.confusion.sum() == parts.confusion.sum() == 200
     assert (whole.confusion == parts.confusion).all()
@@ -237,21 +240,21 @@ def test_evaluation_counts_every_image_once_whatever_the_batch(small, monkeypatc
 
 def test_a_gpu_that_is_not_there_is_the_users_to_mend():
     if not (paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count()):
-        with pytest.raises(UsageError, match=r"this machine shows no GPU: |this Paddle is built for processors"):
+        with pytest.raises(UsageError, match=r"no GPU found: |the CPU build of Paddle"):
             set_device("gpu")
 
 
 @pytest.mark.mnist
 def test_the_default_recipe_learns_in_its_first_200_steps(mnist):
     from mnist_paddle import Loader
-    from mnist_paddle.course import plan
+    from mnist_paddle.experiment.setup import schedule_for
 
     config = Config()
     state = build(config)
-    course = plan(config, 50_000)
+    schedule = schedule_for(config, 50_000)
     right = 0
     for batch in Loader(mnist.train, config.batch_size).batches(0, 200):
-        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, course.rate(state.step))
+        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, schedule.rate(state.step))
         if state.step > 150:
             right += int((outputs.numpy().argmax(axis=1) == batch.labels.numpy()).sum())
     assert right / (50 * 64) > 0.88
@@ -269,7 +272,9 @@ DIVERGING = [
 
 @pytest.mark.parametrize("settings", DIVERGING, ids=lambda settings: settings["model"])
 def test_a_run_that_diverges_names_step_and_layer_and_keeps_sound_checkpoints(train, tmp_path, settings):
-    with pytest.raises(RunError, match=r"not finite at step \d+ \((layer .+|.+weight|.+bias|every .+)\): try a smaller") as told:
+    with pytest.raises(
+        RunError, match=r"not finite at step \d+ \((layer .+|.+weight|.+bias|all layer outputs .+)\): try a smaller"
+    ) as told:
         train(**{"optimizer": "sgd", "schedule": "constant", **settings})
     assert "\n" not in str(told.value)
     assert not (tmp_path / "run" / "report.json").exists()
@@ -322,3 +327,35 @@ def test_the_training_curve_has_no_point_over_a_few_steps_only(train, tmp_path):
     train("long", log_every=100)
     steps, _, _ = read_metrics(tmp_path / "long" / "metrics.jsonl")["train", "loss"]
     assert steps.tolist() == [24]
+
+
+def test_every_point_of_the_curves_reaches_the_caller(small, tmp_path):
+    points = []
+    fit(Config(**QUICK, output_dir=str(tmp_path / "run")), small, say=lambda text: None, on_point=points.append)
+    written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    told = [(p["step"], p["split"], name, p[name]) for p in points for name in p if name not in ("step", "epoch", "split")]
+    assert told == [(w["step"], w["split"], w["name"], w["value"]) for w in written]
+
+
+def test_a_network_of_the_users_own_trains_resumes_and_is_never_taken_for_another(small, tmp_path):
+    def network():
+        paddle.seed(0)
+        return paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(784, 20), paddle.nn.Tanh(), paddle.nn.Linear(20, 10))
+
+    log, folder = [], tmp_path / "run"
+    settings = {**QUICK, "model_args": {}, "output_dir": str(folder), "max_minutes": 1e-9}
+    report = fit(Config(**settings), small, say=log.append, model=network())
+    assert report["parameters"] == 785 * 20 + 21 * 10
+    assert log[0].startswith("training Sequential (15,910 parameters)")
+    assert "resume(" in log[-1]
+    assert "evaluate.py" not in log[-1]
+    with pytest.raises(UsageError, match="given in Python"):
+        load_model(folder)
+    with pytest.raises(UsageError, match=r"given in Python; give model="):
+        resume(folder, small, say=log.append)
+    resumed = resume(folder, small, say=log.append, model=network(), max_minutes=None)
+    assert resumed["test_accuracy"] > 90
+    straight = fit(
+        Config(**{**settings, "output_dir": str(tmp_path / "b"), "max_minutes": None}), small, log.append, model=network()
+    )
+    assert straight["test_loss"] == resumed["test_loss"]

@@ -1,4 +1,4 @@
-"""What a rank does in test_ranks.py: train and evaluate what a JSON file lists, under paddle.distributed.launch or alone."""
+"""One rank of test_ranks.py: trains and evaluates what a JSON file lists, under paddle.distributed.launch or alone."""
 
 import contextlib
 import json
@@ -7,34 +7,37 @@ from pathlib import Path
 import numpy as np
 from digits import make_digits
 
-from mnist_paddle import Config, UsageError, distributed, evaluate, fit, load_loss, load_model, runtime
+from mnist_paddle import Config, UsageError, evaluate, fit, load_loss, load_model
+from mnist_paddle.cli import entry
 from mnist_paddle.data.dataset import Dataset, Split
-from mnist_paddle.record.run import Run
+from mnist_paddle.distributed import communication
+from mnist_paddle.experiment.folder import RunFolder
 
 
 def small() -> Dataset:
-    """602 images to train: in batches of 60 the last one has 2, too few for 3 ranks."""
+    """602 training images: in batches of 60 the last one has 2, too few for 3 ranks."""
     images, labels = make_digits(903)
     parts = np.split(np.arange(903), [602, 703])
     return Dataset("custom", *(Split(images[part], labels[part]) for part in parts), source="synthetic")
 
 
 def in_float64() -> None:
-    """Let networks be made, and images come, in float64."""
+    """Make networks and images float64."""
     import paddle
 
-    from mnist_paddle import isolation, trainer
     from mnist_paddle.data import loader
+    from mnist_paddle.experiment import evaluation
+    from mnist_paddle.system import global_state
 
-    isolation.DTYPE = "float64"
+    global_state.DTYPE = "float64"
     paddle.set_default_dtype("float64")
-    normalise = loader.normalise
-    trainer.normalise = lambda pixels: normalise(pixels).astype(np.float64)
-    loader.normalise = trainer.normalise
+    normalize = loader.normalize
+    evaluation.normalize = evaluation.normalize = lambda pixels: normalize(pixels).astype(np.float64)
+    loader.normalize = evaluation.normalize
 
 
 def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
-    """One run; each rank leaves its own buffers and how often it left out the exchange of gradients."""
+    """One run; each rank writes its own buffers and how often it skipped the exchange of gradients."""
     import paddle
 
     from mnist_paddle import trainer
@@ -45,49 +48,54 @@ def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
         skipped.append(1)
         return no_sync(model)
 
-    by_rank = settings.pop("by_rank", None)  # what only one rank is told
+    by_rank = settings.pop("by_rank", None)  # settings of one rank only
     settings = {"batch_size": 60, "epochs": 2, "threads": 1, "output_dir": str(folder / name), **settings}
-    if by_rank and distributed.rank() == by_rank[0]:
+    if by_rank and communication.rank() == by_rank[0]:
         settings |= by_rank[1]
     paddle.DataParallel.no_sync = counted
-    trainer.build = lambda config: built.append(build(config)) or built[0]
+    trainer.build = lambda *arguments: built.append(build(*arguments)) or built[0]
     try:
         fit(Config(**settings), data, say=print)
         tensors = {key: tensor.numpy() for key, tensor in built[0].model.state_dict().items()}
-        np.savez(folder / f"{name}.{distributed.rank()}.npz", skipped=len(skipped), **tensors)
+        np.savez(folder / f"{name}.{communication.rank()}.npz", skipped=len(skipped), **tensors)
     except UsageError as error:
-        (folder / f"{name}.{distributed.rank()}.error").write_text(str(error))
+        (folder / f"{name}.{communication.rank()}.error").write_text(str(error))
     finally:
         paddle.DataParallel.no_sync, trainer.build = no_sync, build
 
 
-def look(folder: Path, data: Dataset, name: str, checkpoint: str) -> None:
+def measure(folder: Path, data: Dataset, name: str, checkpoint: str) -> None:
     """Evaluate a checkpoint on the test images."""
-    from mnist_paddle.device import set_device
+    from mnist_paddle.system.device import set_device
 
-    distributed.start()
+    communication.start()
     set_device("cpu", 1)
     model, _ = load_model(checkpoint)
     images, labels = make_digits(10_000, seed=3)
-    found = evaluate(model, Split(images, labels), load_loss("cross_entropy", {}))
-    np.savez(folder / f"{name}.{distributed.rank()}.npz", losses=found.losses, confusion=found.confusion, outputs=found.outputs)
+    result = evaluate(model, Split(images, labels), load_loss("cross_entropy", {}))
+    np.savez(
+        folder / f"{name}.{communication.rank()}.npz",
+        losses=result.losses,
+        confusion=result.confusion,
+        outputs=result.outputs,
+    )
 
 
 def main(argv) -> int:
-    """argv: the JSON file and the folder for what comes of it."""
+    """argv: the JSON file and the folder for the results."""
     work, folder = json.loads(Path(argv[0]).read_text()), Path(argv[1])
     folder.mkdir(exist_ok=True)
-    # The pictures of many runs take longer than the runs.
-    Run.drawing = lambda *arguments: contextlib.nullcontext()
-    Run.pictures = lambda *arguments: None
+    # Drawing the figures takes longer than these runs.
+    RunFolder.drawing = lambda *arguments: contextlib.nullcontext()
+    RunFolder.pictures = lambda *arguments: None
     if work.get("float64"):
         in_float64()
     for name, settings in work.get("train", {}).items():
         train(folder, small(), name, settings)
     for name, checkpoint in work.get("evaluate", {}).items():
-        look(folder, small(), name, checkpoint)
+        measure(folder, small(), name, checkpoint)
     return 0
 
 
 if __name__ == "__main__":
-    runtime.script(main)
+    entry.script(main)

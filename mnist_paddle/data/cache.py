@@ -1,28 +1,31 @@
-"""The folder in which fetched datasets are kept, and its lock."""
+"""The folder that caches downloaded datasets, and its lock."""
 
 import os
 import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .. import locks, paths
-from ..registry import UsageError
+from ..errors import UsageError
+from ..system import locks, paths
 
 CACHE = "MNIST_PADDLE_CACHE"
-ANOTHER = f"set {CACHE} to another folder"
+REMEDY = f"set {CACHE} to another folder"
 
 
 def cache_folder() -> Path:
-    """Where datasets are kept: $MNIST_PADDLE_CACHE, else the system's place for caches."""
+    """The dataset cache: $MNIST_PADDLE_CACHE, else the user's cache folder on this system."""
     import platformdirs
 
-    if given := os.environ.get(CACHE, "").strip():
-        return Path(paths.expand(given, CACHE))
+    if configured := os.environ.get(CACHE, "").strip():
+        return Path(paths.expand(configured, CACHE))
     return Path(os.path.expanduser(platformdirs.user_cache_dir("mnist_paddle")))
 
 
-def writable_cache(say) -> Path:
-    """The cache folder; where the default one can't be written (no home folder), one of this user's among temporary files."""
+def writable_cache(log) -> Path:
+    """The cache folder, or a temporary folder of this user if the default one can't be written (no home folder).
+
+    Raises `UsageError` if neither can be written, or the folder that $MNIST_PADDLE_CACHE names.
+    """
     folder = cache_folder()
     try:
         if folder.parts[0] == "~":
@@ -33,27 +36,27 @@ def writable_cache(say) -> Path:
     except OSError as error:
         reason = error.strerror or error
         if os.environ.get(CACHE):
-            raise UsageError(f"{folder}: can't keep datasets here ({reason}); {ANOTHER}") from None
+            raise UsageError(f"{folder}: can't cache datasets here ({reason}); {REMEDY}") from None
     owner = os.getuid() if hasattr(os, "getuid") else "user"
-    other = Path(tempfile.gettempdir(), f"mnist_paddle-{owner}")
-    say(f"{folder}: can't keep datasets here ({reason}); keeping them in {other}, or {ANOTHER}")
+    fallback = Path(tempfile.gettempdir(), f"mnist_paddle-{owner}")
+    log(f"{folder}: can't cache datasets here ({reason}); using {fallback}; or {REMEDY}")
     try:
-        other.mkdir(mode=0o700, exist_ok=True)
-        if owner not in ("user", other.lstat().st_uid):  # what others can write must not be read as ours
+        fallback.mkdir(mode=0o700, exist_ok=True)
+        if owner not in ("user", fallback.lstat().st_uid):  # never read files that another user can write
             raise PermissionError(13, "it belongs to another user")
     except OSError as error:
-        raise UsageError(f"{other}: can't keep datasets here ({error.strerror or error}); {ANOTHER}") from None
-    return other
+        raise UsageError(f"{fallback}: can't cache datasets here ({error.strerror or error}); {REMEDY}") from None
+    return fallback
 
 
 @contextmanager
-def locked(folder: Path, say):
-    """One process at a time fetches; the others wait, and find it done. Yields whether the file system has locks."""
+def cache_lock(folder: Path, log):
+    """Let one process at a time download into `folder`; others wait. Yields whether the file system supports locks."""
     path = f"{folder}.lock"
-    waiting = f"waiting for another process that fetches {folder.name}: {path}"
+    waiting = f"waiting for another process that downloads {folder.name}: {path}"
     with ExitStack() as stack:
         try:
-            alone = stack.enter_context(locks.locked(path, lambda: say(waiting)))
+            has_lock = stack.enter_context(locks.locked(path, lambda: log(waiting)))
         except OSError as error:
-            raise UsageError(f"{path}: can't be locked ({error.strerror or error}); {ANOTHER}") from None
-        yield alone
+            raise UsageError(f"{path}: can't be locked ({error.strerror or error}); {REMEDY}") from None
+        yield has_lock

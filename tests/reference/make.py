@@ -1,7 +1,7 @@
-"""Compute arrays.npz, what Paddle's numbers are compared with: python tests/reference/make.py
+"""Compute arrays.npz, the reference for Paddle's results: python tests/reference/make.py
 
-Needs PyTorch and scikit-learn (made with 2.13 and 1.9), imports neither paddle nor the package, and takes half a minute. Where
-Paddle defines something otherwise than PyTorch, Paddle's documented formula is written out here by hand and says so.
+Requires PyTorch and scikit-learn (made with 2.13 and 1.9), imports neither paddle nor the package, and takes half a minute. Where
+Paddle's definition differs from PyTorch's, Paddle's documented formula is written out here, with a comment.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ def loss(name, scores, labels, epsilon=0.0, gamma=0.0):
     if name == "mse":
         return F.mse_loss(scores, F.one_hot(labels, 10).double(), reduction="none").mean(dim=1)
     if name == "focal":
-        # In odds, so that 1 - p keeps its digits where p is nearly 1.
+        # In odds, to keep the precision of 1 - p where p is nearly 1.
         others = scores.masked_fill(F.one_hot(labels, 10).bool(), -torch.inf).logsumexp(dim=1)
         odds = others - scores.gather(1, labels[:, None])[:, 0]
         return torch.exp(gamma * F.logsigmoid(odds)) * F.softplus(odds, threshold=800)

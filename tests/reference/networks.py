@@ -1,4 +1,4 @@
-"""The networks in PyTorch, from their textbook definitions: only make.py imports this.
+"""The models in PyTorch, from their textbook definitions. Imported only by make.py.
 
 Convolution, bias, activation, pool; with a norm convolution, pool, norm, activation, which is the toolkit's order. Matrices of
 linear layers are [inputs, outputs], as Paddle has them; everything else is PyTorch's.
@@ -21,7 +21,7 @@ ACTIVATIONS = {
 
 
 class Network:
-    """A network whose weights are drawn anew, in the order of Paddle's parameters, the first time that images go through."""
+    """A network whose weights are sampled in the order of Paddle's parameters in its first forward pass."""
 
     def __init__(self, name, activation=None, norm=None, outputs=10, **arguments):
         self.activation = ACTIVATIONS[activation or ("tanh" if name == "lenet" else "relu")]

@@ -1,23 +1,23 @@
-"""A reader for every file format: each turns bytes into arrays, or says in one line what is wrong and where.
+"""Readers for all file formats. Each returns validated arrays or raises `UsageError` with what is wrong and where.
 
-The format is found by looking at the content, not at the name. No reader executes anything that a file says.
+The format is detected from the content, not the file name. No reader executes anything from a file.
 """
 
 from pathlib import Path
 
-from ...registry import UsageError
+from ...errors import UsageError
 from .arrays import Raw
 from .containers import read_npz, read_pickle
-from .idx import is_idx, read_idx_beside, read_idx_files
-from .pictures import read_pictures
+from .idx import is_idx, read_idx_files, read_idx_with_siblings
+from .image_folder import read_image_folder
 from .streams import entries, first_bytes
 from .text import read_csv, read_json
 
-READERS = {"idx": read_idx_beside, "csv": read_csv, "json": read_json, "pickle": read_pickle, "npz": read_npz}
+READERS = {"idx": read_idx_with_siblings, "csv": read_csv, "json": read_json, "pickle": read_pickle, "npz": read_npz}
 
 
 def read(path) -> Raw:
-    """Read a dataset of any known format from a file or folder. Raises `UsageError` with file, place and remedy."""
+    """Read a dataset of any supported format from a file or folder. Raises `UsageError` with file, position and remedy."""
     path = Path(path)
     if path.is_dir():
         return read_folder(path)
@@ -25,10 +25,10 @@ def read(path) -> Raw:
 
 
 def sniff(path) -> str:
-    """The format of a file, by its first bytes: idx, json, pickle, npz or csv."""
+    """The format of a file from its first bytes: idx, json, pickle, npz or csv. Raises `UsageError` for any other."""
     head = first_bytes(path)
     if not head:
-        raise UsageError(f"{path}: the file is empty: fetch it again")
+        raise UsageError(f"{path}: the file is empty; download it again")
     if is_idx(head):
         return "idx"
     if head[:4] == b"PK\x03\x04":
@@ -39,40 +39,40 @@ def sniff(path) -> str:
         return "pickle"
     if head.lstrip(b'"\xef\xbb\xbf')[:5].lower() == b"label" or head[:1].isdigit() or head[:5] == b"pixel":
         return "csv"
-    known = "IDX, mnist.json.gz, mnist.pkl.gz, mnist.npz, a CSV of label and 784 pixels, or a folder of images"
-    raise UsageError(f"{path}: begins with {head[:8].hex(' ')}, which is none of the formats read here: {known}")
+    supported = "IDX, mnist.json.gz, mnist.pkl.gz, mnist.npz, a CSV of label and 784 pixels, or a folder of images"
+    raise UsageError(f"{path}: starts with {head[:8].hex(' ')}, which is not a supported format: {supported}")
 
 
 def read_folder(folder: Path) -> Raw:
-    """A folder of IDX files, of one dataset file, or of pictures in one sub-folder per class."""
-    inside = entries(folder)
-    files = [path for path in inside if path.is_file()]
-    if not inside:
-        raise UsageError(f"{folder}: the folder is empty; put the dataset's files there")
-    if any(path.is_dir() for path in inside):
-        return read_pictures(folder)
-    kinds, broken = _sniff_all(files)
-    idx = [path for path in files if kinds[path] == "idx"]
+    """Read a folder of IDX files, with one dataset file, or with images in one subfolder per class."""
+    contents = entries(folder)
+    files = [path for path in contents if path.is_file()]
+    if not contents:
+        raise UsageError(f"{folder}: the folder is empty; put the dataset's files into it")
+    if any(path.is_dir() for path in contents):
+        return read_image_folder(folder)
+    formats, errors = _sniff_all(files)
+    idx = [path for path in files if formats[path] == "idx"]
     if idx:
-        # A part that cannot be read must not pass for one that is not there.
-        for path, error in broken.items():
+        # An unreadable split must not be mistaken for a missing one.
+        for path, error in errors.items():
             if any(word in path.name.lower() for word in ("train", "t10k", "test", "ubyte")):
                 raise error
         return read_idx_files(idx, folder)
-    others = [path for path in files if kinds[path]]
+    others = [path for path in files if formats[path]]
     if len(others) == 1:
-        return READERS[kinds[others[0]]](others[0])
+        return READERS[formats[others[0]]](others[0])
     names = ", ".join(path.name for path in (others or files)[:5])
-    what = "more than one dataset" if others else "no dataset that can be read here"
-    raise UsageError(f"{folder}: holds {what} ({names}); give the file itself as --data_dir")
+    what = "more than one dataset" if others else "no supported dataset"
+    raise UsageError(f"{folder}: contains {what} ({names}); pass a file as --data_dir")
 
 
 def _sniff_all(files) -> tuple[dict, dict]:
-    """The format of every file, None where there is none; and the errors of those."""
-    kinds, broken = {}, {}
+    """The format of every file, None if not supported, and the errors of those files."""
+    formats, errors = {}, {}
     for path in files:
         try:
-            kinds[path] = sniff(path)
+            formats[path] = sniff(path)
         except UsageError as error:
-            kinds[path], broken[path] = None, error
-    return kinds, broken
+            formats[path], errors[path] = None, error
+    return formats, errors

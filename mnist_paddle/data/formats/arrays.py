@@ -1,47 +1,47 @@
-"""What every reader ends with: arrays of one shape and scale, checked."""
+"""The common result of all readers: arrays of one shape and scale, validated."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...registry import UsageError
+from ...errors import UsageError
 
 SIDE = 28
 PIXELS = SIDE * SIDE
-MOST_IMAGES = 1_000_000
+MAX_IMAGES = 1_000_000
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What a file or folder holds: "train", "validation", "test", or "all" -> (images uint8 [n, 28, 28], labels uint8 [n])."""
+    """A file's content. `splits`: "train", "validation", "test" or "all" -> (images uint8 [n, 28, 28], labels uint8 [n])."""
 
     format: str
-    parts: dict
+    splits: dict
     notes: list = field(default_factory=list)
 
 
-def checked(images: np.ndarray, labels: np.ndarray, place) -> tuple:
-    """Images uint8 [n, 28, 28] and labels uint8 [n] that fit each other; a `UsageError` where they don't."""
+def validate(images: np.ndarray, labels: np.ndarray, where) -> tuple:
+    """Images uint8 [n, 28, 28] and labels uint8 [n] of equal length. Raises `UsageError` naming `where` for anything else."""
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim == 4 and 1 in (images.shape[1], images.shape[3]):
         images = images.reshape(len(images), *[size for size in images.shape[1:] if size != 1])
     if images.shape[1:] not in ((PIXELS,), (SIDE, SIDE)):
-        raise UsageError(f"{place}: images have the shape {list(images.shape[1:])}; they must be 28x28, or {PIXELS} in a row")
+        raise UsageError(f"{where}: images have shape {list(images.shape[1:])}; they must be 28x28, or {PIXELS} pixels in a row")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (len(images),):
-        raise UsageError(f"{place}: {len(images):,} images but labels of the shape {list(labels.shape)}: their counts must agree")
+        raise UsageError(f"{where}: {len(images):,} images, but labels of shape {list(labels.shape)}; their counts must match")
     if labels.dtype.kind not in "iuf":
-        raise UsageError(f"{place}: labels are of the type {labels.dtype}; they must be numbers")
+        raise UsageError(f"{where}: labels have type {labels.dtype}; they must be numbers")
     wrong = np.flatnonzero(~((labels >= 0) & (labels <= 9) & (labels == np.floor(labels))))
     if len(wrong):
-        raise UsageError(f"{place}: label {wrong[0]:,} is {labels[wrong[0]]}; labels must be 0 to 9")
+        raise UsageError(f"{where}: label {wrong[0]:,} is {labels[wrong[0]]}; labels must be 0 to 9")
     if images.dtype != np.uint8:
-        raise UsageError(f"{place}: images are of the type {images.dtype}; they must be bytes")
+        raise UsageError(f"{where}: images have type {images.dtype}; they must be uint8")
     return images.reshape(-1, SIDE, SIDE), labels.astype(np.uint8)
 
 
-# (what a value is, the factor back to 0..255, the offset before it)
+# (pixel range, factor back to 0..255, offset added before it)
 SCALES = (
     ("[0, 255]", 1.0, 0.0),
     ("[0, 1], pixel / 255", 255.0, 0.0),
@@ -51,22 +51,23 @@ SCALES = (
 )
 
 
-def to_bytes(values: np.ndarray, place) -> tuple[np.ndarray, str]:
-    """Pixels of any scale -> uint8 of the same shape, and which scale it was.
+def to_bytes(values: np.ndarray, where) -> tuple[np.ndarray, str]:
+    """Pixels of any scale -> uint8 of the same shape, and the name of the scale.
 
-    The range tells [0, 255], [0, 1] and [-1, 1] apart; between division by 255 and by 256, the one that gives whole numbers.
+    The range distinguishes [0, 255], [0, 1] and [-1, 1]. Between division by 255 and 256, the one that gives integers is chosen.
+    Raises `UsageError` for other ranges.
     """
     values = np.asarray(values)
     if values.dtype == np.uint8:
         return values, SCALES[0][0]
     if values.dtype.kind not in "iuf" or values.size == 0:
-        raise UsageError(f"{place}: pixels are of the type {values.dtype}, {values.size:,} of them; they must be numbers")
+        raise UsageError(f"{where}: {values.size:,} pixels of type {values.dtype}; they must be numbers")
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise UsageError(f"{place}: a pixel is not a finite number")
-    one = 1 + 1e-5  # single precision may land just beyond
+        raise UsageError(f"{where}: a pixel is not finite")
+    one = 1 + 1e-5  # float32 may exceed 1 slightly
     if low < -one or high > 255 or (low < 0 and high > one):
-        raise UsageError(f"{place}: pixels go from {low:g} to {high:g}; they must lie in [0, 1], [-1, 1] or [0, 255]")
+        raise UsageError(f"{where}: pixels range from {low:g} to {high:g}; they must be in [0, 1], [-1, 1] or [0, 255]")
     family = "[-1" if low < 0 else "[0, 1]" if high <= one else "[0, 255]"
     sample = values[:1000].astype(np.float64)
     residuals = {}
@@ -77,7 +78,7 @@ def to_bytes(values: np.ndarray, place) -> tuple[np.ndarray, str]:
     name = min(residuals, key=residuals.get)
     factor, offset = next(scale[1:] for scale in SCALES if scale[0] == name)
     result = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), 4096):  # in blocks: the float64 of all images would be half a gigabyte
+    for start in range(0, len(values), 4096):  # in blocks, because float64 for all images takes half a gigabyte
         block = (values[start : start + 4096].astype(np.float64) + offset) * factor
         result[start : start + 4096] = np.round(block).clip(0, 255)
     return result, name

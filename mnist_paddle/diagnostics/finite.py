@@ -1,0 +1,88 @@
+"""Detects non-finite (infinite or NaN) losses, weights and layer outputs, and locates the first layer with one.
+
+A finite loss does not prove that a model is intact. On a CPU Paddle's ReLU turns NaN into 0, so a network whose first layer is
+all NaN predicts the same for every image, with a loss of 2.30. The weights are therefore checked too, whenever metrics are
+logged and before every evaluation and checkpoint, and an evaluation monitors the output of every layer.
+"""
+
+from contextlib import contextmanager
+from typing import Optional
+
+import paddle
+
+from ..distributed import communication
+from ..errors import RunError
+
+REMEDY = "try a smaller --learning_rate, --warmup_epochs 1 or --clip_norm 1"
+
+
+class NonFiniteError(RunError):
+    """A loss, weight or layer output is infinite or NaN. `layer` names the layer, if known."""
+
+    def __init__(self, what: str, layer: str = "", step: Optional[int] = None):
+        super().__init__(f"{what}{f' at step {step:,}' if step is not None else ''}{f' ({layer})' if layer else ''}")
+        self.what, self.layer, self.step = what, layer, step
+
+
+def is_finite(tensors) -> bool:
+    """Whether all values of all tensors are finite. Synchronizes with the device once."""
+    finite = [paddle.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point() and tensor.size]
+    return not finite or bool(paddle.stack(finite).all().item())
+
+
+def first_nonfinite(tensors: dict) -> Optional[str]:
+    """The name of the first tensor with a non-finite value, or None."""
+    if is_finite(tensors.values()):
+        return None
+    return next(name for name, tensor in tensors.items() if not is_finite([tensor]))
+
+
+def check_loss(loss, model, images, step: int) -> None:
+    """Raise `NonFiniteError`, naming the first non-finite layer, before a non-finite loss changes any weight.
+
+    Only on a CPU with one rank: reading the loss in every step would stall a GPU, and one of several ranks must not stop alone.
+    There it is detected when metrics are next logged (`Window.settle`).
+    """
+    if communication.world_size() > 1 or not loss.place.is_cpu_place() or is_finite([loss]):
+        return
+    raise NonFiniteError("the loss is not finite", find_nonfinite_layer(model, images), step)
+
+
+@paddle.no_grad()
+def find_nonfinite_layer(model, images) -> str:
+    """A description of the first layer, in order of computation, with a non-finite output for `images`; else of the loss."""
+    broken = []
+    with monitor_layers(model, broken):
+        model(images)
+    return broken[0] if broken else "all layer outputs are finite, the loss is not"
+
+
+@contextmanager
+def monitor_layers(model, broken: list):
+    """Within this context, forward passes append to `broken` each layer with a non-finite output, in order of computation."""
+    hooks = []
+
+    def make_hook(name, layer):
+        def hook(layer_, inputs, outputs):
+            if not is_finite(_tensors(outputs)):
+                parameter = first_nonfinite(dict(layer.named_parameters(include_sublayers=False)))
+                broken.append(f"layer {name}, a {type(layer).__name__}: its {parameter or 'output'} is not finite")
+
+        return hook
+
+    try:
+        for name, layer in model.named_sublayers():
+            hooks.append(layer.register_forward_post_hook(make_hook(name, layer)))
+        if not hooks:
+            hooks.append(model.register_forward_post_hook(make_hook("(the whole model)", model)))
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _tensors(outputs) -> list:
+    """All tensors in a layer's return value: a tensor or nested tuples, as of a recurrent layer."""
+    if isinstance(outputs, (list, tuple)):
+        return [tensor for output in outputs for tensor in _tensors(output)]
+    return [outputs] if isinstance(outputs, paddle.Tensor) else []

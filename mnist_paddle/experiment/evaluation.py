@@ -1,0 +1,50 @@
+"""Measuring a network on a split, alone or shared between ranks."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import paddle
+
+from ..data.loader import normalize
+from ..diagnostics.finite import NonFiniteError, monitor_layers
+from ..distributed import communication
+from ..distributed.data_parallel import DataParallel
+from ..metrics import Evaluation
+from ..system.global_state import fresh_global_state
+
+BATCH = 500
+
+
+def shard(count: int, index: int, shards: int) -> slice:
+    """The slice of `count` items that belongs to one of so many shards: contiguous, sizes differing by one at the most."""
+    return slice(count * index // shards, count * (index + 1) // shards)
+
+
+@fresh_global_state()
+@paddle.no_grad()
+def evaluate(model, split, loss_function, strategy=None) -> Evaluation:
+    """Outputs and losses for every example of a split, each counted once however many ranks share the work.
+
+    `strategy` is that of a State whose model is `model`; without it every rank has the whole network. Raises
+    `NonFiniteError`, with the layer, where the network's numbers are infinite or NaN, even where the outputs hide it.
+    """
+    strategy = strategy or DataParallel()
+    model.eval()
+    # Ranks take whole batches, the same ones for any number of ranks: other batches would round the sums differently.
+    batches = [slice(start, start + BATCH) for start in range(0, len(split), BATCH)]
+    tables, broken = {}, []
+    for number, batch in enumerate(batches[shard(len(batches), strategy.shard_index, strategy.shard_count)]):
+        # The layers are watched over the first batch; of the others the losses tell.
+        with communication.watchdog().waiting("an evaluation"), nullcontext() if number else monitor_layers(model, broken):
+            outputs = model(paddle.to_tensor(normalize(split.images[batch])[:, None]))
+            losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
+            if strategy.reports_metrics:
+                tables[batch.start] = np.column_stack([outputs.numpy(), losses.numpy()])
+    model.train()
+    parts = communication.gather((tables, broken))
+    rows = {start: table for tables, _ in parts for start, table in tables.items()}
+    table = np.concatenate([rows[start] for start in sorted(rows)]) if rows else np.zeros((0, 11), np.float32)
+    layers = [layer for _, broken in parts for layer in broken]
+    if layers or not np.isfinite(table).all():
+        raise NonFiniteError("the evaluation is not finite", (layers or ["outputs or losses of some images"])[0])
+    return Evaluation(split.labels, table[:, :-1], table[:, -1])

@@ -1,0 +1,219 @@
+"""The run folder: who may write into it, and what lies in it."""
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Optional
+
+from filelock import Timeout
+from tqdm import tqdm
+
+from ..config import Config, settings_of
+from ..distributed import communication
+from ..errors import RunError, UsageError
+from ..settings import file
+from ..system import console, locks
+from ..system.files import to_json, write_atomically
+from ..system.signals import StopRequest
+from ..tracking import curves, graph, plots
+
+# What marks a folder as one that holds a run.
+MARKS = ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json")
+LOCK = ".lock"
+
+
+class RunFolder:
+    """The folder of one run: its settings, curves and figures. Off the main rank nothing is written and nothing logged.
+
+    `create` makes it, `lock` and `reopen` take up an existing one. Used as a context manager: leaving it closes all files, and a
+    run that stops early gets its curves drawn first.
+    """
+
+    def __init__(self, config: Config, log=None):
+        self.settings = settings_of(config)
+        self.main, self.dry_run = communication.is_main(), config.dry_run
+        self.log = (log or to_terminal) if self.main else lambda text: None
+        self.path: Optional[Path] = None
+        self.saved: Optional[int] = None  # the step of the newest checkpoint
+        self.curves = curves.open_curves(None, enabled=False)
+        self._stack = ExitStack()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, RunError) and self.path and not self.dry_run:
+            self.draw_stop()
+        self.curves.close()
+        self._stack.close()
+
+    def create(self, output_dir, name: str) -> None:
+        """Make the folder of a new run; a dry run gets a temporary one, which is removed at the end.
+
+        Raises `UsageError` where it holds a run already, can't be written, or is being written by another process.
+        """
+        if not self.main:
+            return
+        if self.dry_run:
+            self.path = Path(tempfile.mkdtemp(prefix="dry_run_"))
+            self._stack.callback(shutil.rmtree, self.path, ignore_errors=True)
+        else:
+            self.path = make_folder(output_dir, name)
+        self.lock(self.path)
+        self.curves = curves.open_curves(self.path, enabled=True, log=self.log)
+
+    def lock(self, path: Path) -> None:
+        """Keep other processes from writing into the folder of a run until this one ends."""
+        if self.main:
+            self._stack.enter_context(locked(path))
+
+    def reopen(self, path: Path, lengths: dict) -> None:
+        """Take up a locked folder where a checkpoint was written: `lengths` are those of the curves' files."""
+        if not self.main:
+            return
+        self.path = path
+        for line in reopen(path, lengths):
+            self.log(line)
+        self.curves = curves.open_curves(path, enabled=True, log=self.log)
+
+    def write_settings(self) -> None:
+        """Write config.yaml, which --config takes again."""
+        if self.main:
+            write_atomically(self.path / "config.yaml", file.dump(self.settings).encode())
+
+    def write_json(self, name: str, content: dict) -> None:
+        """Write a JSON file, whole or not at all."""
+        if self.main:
+            write_atomically(self.path / name, (to_json(content, indent=2) + "\n").encode())
+
+    @contextmanager
+    def drawing(self, model: str, arguments: dict):
+        """Draw the network graph beside what happens inside."""
+        if not self.main:
+            yield
+            return
+        process = self.curves.attempt("the network graph", graph.start, self.path, model, arguments)
+        try:
+            yield
+        finally:
+            if process is not None:
+                graph.finish(process, self.log)
+
+    def pictures(self, step: int, split, found, report: dict) -> None:
+        """The figures of the test set, and the same in VisualDL: what was mistaken for what."""
+        if not self.main:
+            return
+        worst = found.worst(24)
+        captions = found.captions(worst)
+        self.draw_curves()
+        self.figure("confusion.png", plots.draw_confusion, found.confusion)
+        self.figure("mistakes.png", plots.draw_mistakes, split.images[worst], captions)
+        self.curves.images(step, "test/wrongly_recognised", split.images[worst], captions)
+        self.curves.pr_curves(step, found.labels, found.probabilities)
+        self.curves.hyperparameters(self.settings, report["test_accuracy"], step)
+
+    def draw_curves(self) -> None:
+        """The training so far as plots/curves.png."""
+        self.figure("curves.png", plots.draw_curves, self.path / curves.METRICS)
+
+    def figure(self, name: str, draw, *content) -> None:
+        """One figure in plots/, under the run's name. One that can't be drawn costs a line, a full disk is the run's error."""
+
+        def data() -> bytes:
+            picture = io.BytesIO()
+            draw(*content, picture, self.path.absolute().name)
+            return picture.getvalue()
+
+        found = self.curves.attempt(name, data)
+        if found:
+            (self.path / "plots").mkdir(exist_ok=True)
+            (self.path / "plots" / name).write_bytes(found)
+
+    def draw_stop(self) -> None:
+        """The curves of a run that ends early. Everything that counts is saved by now, so nothing here may change how it ends."""
+        # A second signal is heard after the figure, which takes a second.
+        with contextlib.suppress(OSError), StopRequest():
+            if (self.path / curves.METRICS).stat().st_size:
+                self.draw_curves()
+
+
+def to_terminal(text: str) -> None:
+    """Print above the progress bar. A run goes on when nobody reads along any more."""
+    if not console.is_open(sys.stdout):
+        return
+    try:
+        tqdm.write(text)
+    except BrokenPipeError:
+        console.silence_stdout()
+    except OSError:
+        console.silence_lost_terminal()
+
+
+@contextmanager
+def locked(folder: Path):
+    """Inside, no other process writes into the run folder; the lock goes with the process, however it ends."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.locked(folder / LOCK))
+        except Timeout:
+            raise UsageError(f"{folder}: another process is training in this folder; wait for its end, or stop it") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"{folder}: can't be written ({reason}); make it writable, or copy it elsewhere") from None
+        yield
+
+
+def reopen(folder: Path, lengths: dict) -> list[str]:
+    """Bring a run folder back to where a checkpoint was written; returns what there is to say about it."""
+    try:
+        for mark in ("*.safetensors", "config.yaml", "report.json"):
+            for rest in folder.glob(f".{mark}.*.tmp"):  # of a process that died while it wrote
+                rest.unlink()
+        return curves.rewind(folder, lengths)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename}: can't be written ({error.strerror}); make it writable, or copy the run elsewhere"
+        ) from None
+
+
+def make_folder(output_dir, name: str) -> Path:
+    """The empty folder of a new run: `output_dir`, or runs/NAME-DATE with a number behind it where that is taken."""
+    try:
+        if output_dir is not None:
+            folder = Path(output_dir)
+            # An empty metrics.jsonl is what a run leaves that was killed in its first moment.
+            held = [mark for mark in MARKS if (folder / mark).exists() and (folder / mark).stat().st_size]
+            if held:
+                raise UsageError(f"{folder} already holds a run ({held[0]}); go on with --resume, or give another --output_dir")
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = _new_folder(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "no permission to write")
+    except OSError as error:
+        place = output_dir or "runs"
+        reason = error.strerror
+        if os.path.islink(place) and not os.path.exists(place):
+            reason = f"it is a link to {os.readlink(place)}, which is not there"
+        elif os.path.isfile(place):
+            reason = "it is a file"
+        raise UsageError(f"{place}: can't make a run folder here ({reason}); give another --output_dir") from None
+    return folder
+
+
+def _new_folder(wanted: Path) -> Path:
+    """Two runs that start in the same second must not share a folder: mkdir decides who is first."""
+    for number in range(1000):
+        folder = wanted if number == 0 else Path(f"{wanted}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+    raise UsageError(f"{wanted}: a thousand runs of this name; give --output_dir")

@@ -1,0 +1,80 @@
+"""What is recorded while a run trains: points on the curves, evaluations, lines of the log."""
+
+import math
+import time
+
+from ..distributed import communication
+from ..tracking.progress import Progress, Stopwatch
+from .evaluation import evaluate
+from .setup import Setup
+from .state import State, check_weights, evaluated_weights, trainable
+
+
+def describe(setup: Setup, state: State) -> str:
+    """The first line of a training: what is trained on what, where, and for how long."""
+    config, schedule, data = setup.config, setup.schedule, setup.dataset
+    ranks = f" x {communication.world_size()} ranks" if communication.world_size() > 1 else ""
+    steps = f"{schedule.total_steps:,} step{'s' * (schedule.total_steps != 1)}"
+    network = type(state.model).__name__ if state.own_model else config.model
+    return (
+        f"training {network} ({state.parameters:,} parameters) on {setup.device}{ranks}:\n"
+        f"  {data.name}, {len(data.train):,} images, {steps} of {config.batch_size}"
+    )
+
+
+def record(setup: Setup, state: State, bar: Progress, clock: Stopwatch) -> None:
+    """Count the time of a step, and put a point on the training curves where one is due."""
+    steps = state.window.steps
+    due = state.step % setup.config.log_every == 0
+    if state.step == setup.schedule.total_steps:
+        # A mean over few steps would look like a cliff: left out at the end, unless it is the only point.
+        due = due or 2 * steps >= setup.config.log_every or not state.figures
+    if due and steps:
+        state.window.settle()  # waits for the device, whose time counts
+    state.seconds += clock.lap()
+    if due and steps:
+        training_point(setup, state)
+        epoch = math.ceil(setup.schedule.epoch(state.step))
+        figures = f"loss {state.figures['loss']:.4f}, accuracy {state.figures['accuracy']:.2f} %"
+        bar.describe(f"epoch {epoch}/{setup.config.epochs}", figures)
+
+
+def training_point(setup: Setup, state: State) -> None:
+    """Put the mean over the steps since the last point on the training curves."""
+    check_weights(state)
+    speed = state.window.speed(state.seconds, state.images)
+    state.figures = state.window.close()
+    state.window.start = (state.seconds, state.images)
+    track(setup, state, "train", **state.figures, learning_rate=setup.schedule.rate(state.step - 1), images_per_second=speed)
+
+
+def run_evaluation(setup: Setup, state: State) -> None:
+    """Evaluate, keep the best weights, and log one line: the means of the epoch and the figures of the validation set."""
+    check_weights(state)
+    line, better = f"epoch {setup.schedule.epoch(state.step):g}", True
+    if means := state.window.close_epoch():
+        line += f"  training loss {means['loss']:.4f}, accuracy {means['accuracy']:.2f} %"
+    if setup.validates:
+        begin = time.perf_counter()
+        with evaluated_weights(state):
+            evaluation = evaluate(state.model, setup.dataset.validation, setup.loss_function, state.strategy)
+        speed = len(setup.dataset.validation) / (time.perf_counter() - begin)
+        track(setup, state, "validation", loss=evaluation.loss, accuracy=evaluation.accuracy, images_per_second=speed)
+        line += f"  validation loss {evaluation.loss:.4f}, accuracy {evaluation.accuracy:.2f} %"
+        better = evaluation.accuracy > state.best_accuracy
+        state.best_accuracy = max(evaluation.accuracy, state.best_accuracy)
+        state.stale = 0 if better else state.stale + 1
+    state.evaluations += 1
+    if better:
+        state.best, state.best_step = state.evaluated(), state.step
+    gradients = {name: p.grad.numpy() for name, p in trainable(state.model) if p.grad is not None}
+    setup.folder.curves.histograms(state.step, {name: p.numpy() for name, p in trainable(state.model)}, gradients)
+    setup.log(f"{line}  ({state.images / max(state.seconds, 1e-9):,.0f} images/s)")
+
+
+def track(setup: Setup, state: State, split: str, **values) -> None:
+    """One point on the curves of a split, for the files and for the caller of `fit`."""
+    epoch = setup.schedule.epoch(state.step)
+    setup.folder.curves.scalars(state.step, epoch, split, **values)
+    if setup.on_point and communication.is_main():
+        setup.on_point({"step": state.step, "epoch": epoch, "split": split, **values})

@@ -1,0 +1,163 @@
+"""Resuming a run, in three verbs: find the checkpoint, check that it fits this setup, apply it to the state."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from ..config import Config, is_sane, make_config, refused_changes
+from ..distributed import communication
+from ..errors import UsageError
+from ..schedules import Schedule
+from ..system.paths import recorded_data
+from . import checkpoint, checkpoints
+from .folder import RunFolder
+from .setup import Setup, check_ranks_agree, schedule_for
+from .state import State, restore
+
+# What a checkpoint must hold, besides State's own numbers, for a run to be resumed from it.
+KINDS = {"config": dict, "curves": dict, "seconds": (int, float), "images": int, "world_size": int, "data": str, "run": str}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The checkpoint from which a run is resumed, read and validated."""
+
+    folder: Path
+    path: Path
+    arrays: dict
+    progress: dict
+
+    @property
+    def step(self) -> int:
+        """Steps done when it was written."""
+        return int(self.progress["step"])
+
+    @property
+    def config(self) -> Config:
+        """The settings of the run before."""
+        return make_config(self.progress["config"])
+
+
+def find(config: Config, folder: RunFolder) -> Optional[Found]:
+    """The checkpoint that --resume names, with its run folder locked; None for a new run.
+
+    Raises `UsageError` where there is none, where it is damaged, and where the settings change what may not change.
+    """
+    if not config.resume:
+        return None
+    place = checkpoint.to_resume(config.output_dir)[0]
+    # Locked before it is read, so that no other process resumes the same run meanwhile.
+    folder.lock(place)
+    found = read(config)
+    if config.data_dir is not None and config.data_dir == found.progress["config"].get("data_dir"):
+        recorded_data(config.data_dir, place)
+    return found
+
+
+def read(config: Config) -> Found:
+    """The checkpoint that --resume names, validated."""
+    folder, path = checkpoint.to_resume(config.output_dir)
+    found = Found(folder, path, *checkpoint.load(path))
+    progress = found.progress
+    if progress.get("weights_only"):
+        raise UsageError(f"{path} holds the best weights alone: start from them by --init_from, or resume from last.safetensors")
+    for name, kind in KINDS.items():
+        if not isinstance(progress.get(name), kind):
+            raise UsageError(f"{path}: the checkpoint's {name} is {progress.get(name)!r}; no run can be resumed from it")
+    if not is_sane(progress["seconds"]) or not is_sane(progress["images"]):
+        raise UsageError(f"{path}: the checkpoint's seconds or images do not come from a run")
+    if not all(isinstance(length, int) and length >= 0 for length in progress["curves"].values()):
+        raise UsageError(f"{path}: the checkpoint's curves are {progress['curves']}; no run can be resumed from it")
+    if changes := refused_changes(progress["config"], config):
+        raise UsageError(
+            f"{folder}: a resumed run keeps its settings; {', '.join(changes)}. Leave that out, "
+            f"or start a new run from these weights: --init_from {folder}"
+        )
+    last = folder / f"last{checkpoint.SUFFIX}"
+    if path != last and checkpoint.load(last)[1].get("run") != progress["run"]:
+        raise UsageError(f"{path} is not of the run in {folder}; start from its weights by --init_from {path}")
+    return found
+
+
+def check(found: Found, setup: Setup, state: State) -> None:
+    """A `UsageError` where network, data or schedule are not those that the checkpoint was made with."""
+    if bool(found.progress.get("own_model")) != state.own_model:
+        given, remedy = (
+            ("one that the settings name", "leave model= out") if state.own_model else ("given in Python", "give model=")
+        )
+        raise UsageError(f"{found.path}: the run's network was {given}; {remedy} in resume(path, ...)")
+    check_ranks_agree(setup, f"step {found.step} of run {found.progress['run']}")
+    dataset, schedule = setup.dataset, setup.schedule
+    if found.progress["data"] != setup.fingerprint:
+        raise UsageError(
+            f"{found.path}: the run was trained on other data than {dataset.name} from {dataset.source}; "
+            "give the same with --data_dir, or start a new run with --init_from"
+        )
+    if found.config.epochs != setup.config.epochs:
+        check_epochs(found, setup.config, schedule, len(dataset.train))
+    elif found.step > schedule.total_steps:
+        raise UsageError(f"{found.path}: step {found.step:,} lies beyond the {schedule.total_steps:,} of its run")
+
+
+def check_epochs(found: Found, config: Config, schedule: Schedule, images: int) -> None:
+    """Other --epochs are fine where the steps done would have had the same learning rates: the run is then the same."""
+    if schedule.total_steps < found.step:
+        raise UsageError(
+            f"--epochs {config.epochs} end at step {schedule.total_steps:,}, {found.path} is at step {found.step:,}: give more"
+        )
+    before = schedule_for(found.config, images)
+    if any(before.rate(step) != schedule.rate(step) for step in range(found.step)):
+        raise UsageError(
+            f"--epochs was {found.config.epochs}, not {config.epochs}: under schedule {config.schedule} the learning rates "
+            f"of the steps done depend on it. Leave it out, or start a new run with --init_from {found.path}"
+        )
+
+
+def apply(found: Found, setup: Setup, state: State) -> None:
+    """Restore the state, and bring the run folder back to where the checkpoint was written."""
+    restore(state, found.arrays, found.progress, found.path)
+    log_resumed(found, setup)
+    last = found.path.with_name(f"last{checkpoint.SUFFIX}")
+    if communication.is_main() and found.path != last:
+        # Before anything else changes: from now on the run is at that step.
+        checkpoint.save(last, found.arrays, found.progress)
+    setup.folder.reopen(found.folder, found.progress["curves"])
+    setup.folder.saved = state.step
+    mend_best(found, setup, state)
+    setup.folder.write_settings()
+
+
+def log_resumed(found: Found, setup: Setup) -> None:
+    """Say where the run is resumed, and what is no longer the same."""
+    step, schedule = found.step, setup.schedule
+    setup.log(f"resuming after step {step:,} of {schedule.total_steps:,} (epoch {schedule.epoch(step):g}) of {found.folder}")
+    ranks = found.progress["world_size"], communication.world_size()
+    flags = [f"--parallel {config.parallel} --sync {config.sync}" for config in (found.config, setup.config)]
+    if ranks[0] != ranks[1] or flags[0] != flags[1]:
+        was = f"{ranks[0]} ranks, {flags[0]}" if flags[0] != flags[1] else f"{ranks[0]} ranks"
+        now = f"{ranks[1]}, {flags[1]}" if flags[0] != flags[1] else ranks[1]
+        setup.log(f"the run had {was} and now has {now}: the same training up to the order of sums and dropout, not bit for bit")
+
+
+def mend_best(found: Found, setup: Setup, state: State) -> None:
+    """Make `best` and `final` those of the resumed step.
+
+    The earlier process may have died between two files. Where an older checkpoint was named, `best` may be of a later step: it is
+    then rewritten from the weights alone, without the optimizer's state.
+    """
+    best_only = checkpoints.best_only(setup, state)  # all ranks take part
+    if not communication.is_main():
+        return
+    checkpoints.path(setup, "final").unlink(missing_ok=True)
+    best, step = checkpoints.path(setup, "best"), None
+    with suppress(UsageError):
+        step = checkpoint.load(best)[1].get("step")
+    if not state.best:
+        best.unlink(missing_ok=True)
+    elif step == state.best_step:
+        return
+    elif state.best_step == state.step:
+        checkpoints.write(setup, "best", found.arrays, found.progress)
+    else:
+        checkpoints.write(setup, "best", *best_only)

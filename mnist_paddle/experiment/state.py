@@ -1,0 +1,246 @@
+"""State: what changes during training, how it begins, and how it goes into a checkpoint and comes back.
+
+Everything else that a run needs (order of the examples, augmentation, dropout, learning rate) is a pure function of (seed, step).
+"""
+
+import functools
+import math
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Optional
+
+import numpy as np
+import paddle
+
+from ..config import Config, is_sane
+from ..diagnostics.finite import NonFiniteError, first_nonfinite
+from ..distributed import communication
+from ..distributed.data_parallel import DataParallel
+from ..distributed.strategies import choose
+from ..distributed.strategy import Strategy
+from ..errors import UsageError
+from ..models import MODELS
+from ..optimizers import make_optimizer
+from ..registry import call
+from . import checkpoint
+from .window import Window
+
+
+@dataclass
+class State:
+    """What changes during training, and so what a checkpoint holds."""
+
+    model: paddle.nn.Layer  # this rank's part of the network; under data parallelism the whole
+    optimizer: paddle.optimizer.Optimizer
+    strategy: Strategy = field(default_factory=DataParallel)  # how the ranks divide the work
+    parameters: int = 0  # of the whole network
+    average: dict = field(default_factory=dict)  # name -> averaged parameter, when an average is kept
+    window: Window = field(default_factory=Window)  # the steps since the last point of the curves
+    step: int = 0
+    best_accuracy: float = -1.0
+    best: dict = field(default_factory=dict)  # the arrays that were evaluated best
+    best_step: int = 0
+    stale: int = 0  # evaluations since the best one
+    evaluations: int = 0
+    figures: dict = field(default_factory=dict)  # loss and accuracy at the last point of the training curves
+    seconds: float = 0.0  # of training, evaluations left out
+    images: int = 0  # trained on
+    own_model: bool = False  # the network was given in Python; no setting names it
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)  # the identity of the run
+    saved_seconds: float = 0.0  # `seconds` at the last checkpoint; in a checkpoint itself it is the same number
+
+    def evaluated(self) -> dict:
+        """The arrays that evaluation uses: parameters (averaged, when an average is kept) and buffers."""
+        return {**checkpoint.model_arrays(self.model), **self.averaged()}
+
+    def averaged(self) -> dict:
+        """The averaged parameters as arrays."""
+        return {name: np.array(tensor.numpy()) for name, tensor in self.average.items()}
+
+
+# The plain numbers of State, which a checkpoint holds as they are.
+NUMBERS = {
+    "step": int,
+    "best_accuracy": float,
+    "best_step": int,
+    "stale": int,
+    "evaluations": int,
+    "seconds": float,
+    "images": int,
+}
+
+
+def build(config: Config, strategy: Optional[Strategy] = None, model: Optional[paddle.nn.Layer] = None) -> State:
+    """The network and its optimizer, initialized from the seed; a `model` given is used in place of the one that is named."""
+    paddle.seed(config.seed)
+    strategy = strategy or choose(config.parallel, config.sync, config.batch_size)
+    own = model is not None
+    if model is None:
+        model = call("model", MODELS.pick(config.model), config.model_arguments())
+    parameters = sum(math.prod(parameter.shape) for _, parameter in trainable(model))
+    local = strategy.local_model(model)
+    arguments = dict(config.optimizer_args)
+    if config.momentum is not None:
+        arguments["momentum"] = config.momentum
+    common = (local.parameters(), config.learning_rate, config.weight_decay, config.clip_norm)
+    optimizer = call("optimizer", functools.partial(make_optimizer, config.optimizer, *common), arguments)
+    return State(local, optimizer, strategy, parameters, copies(local) if config.ema else {}, own_model=own)
+
+
+def trainable(model) -> list:
+    """Names and parameters that are learnt; Paddle counts batch norm's running statistics among the parameters too."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
+
+
+def copies(model) -> dict:
+    """Copies of the learnt parameters by name."""
+    return {name: parameter.detach().clone() for name, parameter in trainable(model)}
+
+
+@paddle.no_grad()
+def update_average(state: State, decay: float, ramp: int = 10) -> None:
+    """Move the averaged weights towards the current ones; early steps move further, so that the start is forgotten.
+
+    Step s, counted from 1, decays by (1 + s) / (ramp + s) where that is below `decay`, as TensorFlow's moving average does with
+    a ramp of 10. A decay d is reached at step (d * ramp - 1) / (1 - d) only: 0.99 at step 890, 0.999 at step 8,990. With ramp=1
+    it is `decay` from the first step on.
+    """
+    decay = min(decay, (1 + state.step) / (ramp + state.step))
+    for name, parameter in trainable(state.model):
+        average = state.average[name]
+        average.set_value(average * decay + parameter * (1.0 - decay))
+
+
+@contextmanager
+def evaluated_weights(state: State):
+    """Inside, the model has its averaged weights, where an average is kept."""
+    if not state.average:
+        yield
+        return
+    current = copies(state.model)
+    set_weights(state.model, state.average)
+    try:
+        yield
+    finally:
+        set_weights(state.model, current)
+
+
+def broken_weight(state: State) -> str:
+    """The first of this rank's weights, averages and accumulators that is not finite; "" where all are."""
+    tensors = dict(state.model.state_dict())
+    tensors.update({f"the average of {name}": tensor for name, tensor in state.average.items()})
+    held = state.optimizer.state_dict()
+    keys = checkpoint.accumulator_keys(state.model, state.optimizer)
+    tensors.update({f"the optimizer's {name.replace('/', ' of ', 1)}": held[key] for name, key in keys.items()})
+    return first_nonfinite(tensors) or ""
+
+
+def check_weights(state: State) -> None:
+    """Raise `NonFiniteError` on all ranks where one of them has weights or optimizer state that are not finite."""
+    broken = broken_weight(state)
+    if communication.largest(np.array([bool(broken)], np.int64))[0]:
+        raise NonFiniteError("the weights are not finite", next(filter(None, communication.gather(broken))), state.step)
+
+
+def set_weights(model, tensors: dict) -> None:
+    """Copy tensors into the parameters of the same names."""
+    for name, parameter in trainable(model):
+        parameter.set_value(tensors[name])
+
+
+def snapshot(state: State) -> tuple[dict, dict]:
+    """The arrays and the progress of a checkpoint, of the whole network. All ranks take part."""
+    with communication.watchdog().waiting("a checkpoint"):
+        sections = {
+            "model": checkpoint.model_arrays(state.model),
+            "optimizer": checkpoint.optimizer_arrays(state.model, state.optimizer),
+            "ema": state.averaged(),
+            # The best weights so far ride along, unless they are these: going on from any checkpoint then needs no second file.
+            "best": state.best if state.best_step != state.step else {},
+        }
+    arrays = {f"{kind}/{name}": array for kind, part in sections.items() for name, array in part.items()}
+    numbers = {name: getattr(state, name) for name in NUMBERS}
+    return state.strategy.full_arrays(arrays), {**numbers, "window": state.window.numbers(), "figures": state.figures}
+
+
+def restore(state: State, arrays: dict, progress: dict, where) -> None:
+    """Put a checkpoint into a freshly built State; a `UsageError` that names what does not fit.
+
+    `snapshot` of the result gives the same arrays and progress again, bit for bit.
+    """
+    numbers, arrays = _numbers(progress, where), state.strategy.local_arrays(arrays)
+    checkpoint.check_finite(arrays, where)
+    if numbers["step"]:
+        make_accumulators(state)
+        accumulators = checkpoint.section(arrays, "optimizer")
+        checkpoint.restore_optimizer(state.model, state.optimizer, accumulators, where)
+    checkpoint.restore_model(state.model, checkpoint.section(arrays, "model"), where)
+    average, best = checkpoint.section(arrays, "ema"), checkpoint.section(arrays, "best")
+    checkpoint.check_fit(state.average, average, where, "average (--ema)")
+    for name, tensor in state.average.items():
+        tensor.set_value(average[name])
+    for name, value in numbers.items():
+        setattr(state, name, value)
+    state.saved_seconds, state.run = state.seconds, str(progress.get("run") or state.run)
+    state.best = {}
+    if state.evaluations:
+        state.best = best or state.evaluated()
+        checkpoint.check_fit(state.model.state_dict(), state.best, where, "model")
+    state.window, state.figures = _window(progress, state.step, where), _figures(progress, where)
+    state.window.start = (state.seconds, state.images)
+
+
+def _window(progress: dict, step: int, where) -> Window:
+    """The window of a checkpoint, looked at before it is believed."""
+    found = progress.get("window")
+    if isinstance(found, dict) and found.keys() - {"epoch"} == {"first", "losses", "right", "count"}:
+        # Checkpoints of earlier versions have no figures of the epoch.
+        losses, epoch = found["losses"], found.get("epoch", [0.0, 0, 0])
+        if isinstance(losses, list) and isinstance(epoch, list) and len(epoch) == 3:
+            numbers = [found["first"], found["right"], found["count"], *losses, *epoch]
+            if all(_is_number(number) for number in numbers) and found["first"] + len(losses) == step:
+                return Window(**found)
+    raise UsageError(f"{where}: the checkpoint's window of the curves does not come from a run")
+
+
+def _figures(progress: dict, where) -> dict:
+    """Loss and accuracy of the last point, looked at before they are believed."""
+    found = progress.get("figures")
+    if not isinstance(found, dict) or found.keys() - {"loss", "accuracy"} or not all(map(_is_number, found.values())):
+        raise UsageError(f"{where}: the checkpoint's figures are {str(found)[:60]}; they do not come from a run")
+    return found
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and is_sane(value)
+
+
+def _numbers(progress: dict, where) -> dict:
+    """The plain numbers of a State, looked at before they are believed: the file may come from a stranger."""
+    for name, kind in NUMBERS.items():
+        value = progress.get(name)
+        if not _is_number(value) or (kind is int and (not isinstance(value, int) or value < 0)):
+            raise UsageError(f"{where}: the checkpoint's {name} is {str(value)[:30]}; it does not come from a run")
+    return {name: kind(progress[name]) for name, kind in NUMBERS.items()}
+
+
+def make_accumulators(state: State) -> None:
+    """Let the optimiser make its accumulators, by a step without gradients; the values are the caller's to set afterwards.
+
+    Paddle makes them in the first step and under names that it numbers then; only after it is there something to restore into.
+    """
+    zero = sum((parameter * 0.0).sum() for _, parameter in trainable(state.model))
+    zero.backward()
+    state.optimizer.step()
+    state.optimizer.clear_grad()
+
+
+def start_from(state: State, arrays: dict, where) -> None:
+    """Begin a new run with the weights that a checkpoint was evaluated with (--init_from)."""
+    weights = checkpoint.weights(state.strategy.local_arrays(arrays))
+    checkpoint.check_finite(weights, where)
+    checkpoint.restore_model(state.model, weights, where)
+    for name, parameter in trainable(state.model):
+        if name in state.average:
+            state.average[name].set_value(parameter)

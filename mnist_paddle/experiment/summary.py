@@ -1,0 +1,78 @@
+"""What a run reports at its end: report.json, and the lines on the terminal."""
+
+from ..config import Config
+from ..distributed import communication
+from ..metrics import Evaluation
+from ..system.device import versions
+from .commands import curves_command, evaluate_command, more_command, real_command, resume_command
+from .setup import Setup
+from .state import State
+
+
+def make_report(setup: Setup, state: State, evaluation: Evaluation) -> dict:
+    """What report.json holds, from the evaluation of the test set: percent, nats, seconds."""
+    return {
+        "test_accuracy": evaluation.accuracy,
+        "test_loss": evaluation.loss,
+        "validation_accuracy": state.best_accuracy if state.best_accuracy >= 0 else None,
+        "best_step": state.best_step,
+        "evaluations": state.evaluations,
+        "epochs": setup.schedule.epoch(state.step),
+        "steps": state.step,
+        "parameters": state.parameters,
+        "train_seconds": round(state.seconds, 3),
+        "images_per_second": round(state.images / max(state.seconds, 1e-9), 1),
+        "world_size": communication.world_size(),
+        "device": setup.device,
+        "dataset": setup.dataset.name,
+        "source": setup.dataset.source,
+        "versions": versions(),
+    }
+
+
+def limits_reached(config: Config, state: State) -> dict:
+    """The settings that stopped the run and would stop it again at once, with the values under which it continues."""
+    reached = config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy
+    stale = config.patience and state.stale >= config.patience
+    return {**({"target_accuracy": None} if reached else {}), **({"patience": 0} if stale else {})}
+
+
+def summary(setup: Setup, state: State, report: dict) -> str:
+    """The last lines of a run: accuracy, time, where everything is, what to type next."""
+    if setup.config.dry_run:
+        return "dry run: every part worked, and the run folder is removed again; without --dry_run it trains"
+    minutes, seconds = divmod(round(report["train_seconds"]), 60)
+    chosen = f"step {report['best_step']:,}"
+    if report["validation_accuracy"] is not None:
+        chosen += f", best of {report['evaluations']} on validation with {report['validation_accuracy']:.2f} %"
+    epochs = f"{report['epochs']:g} epoch{'s' * (report['epochs'] != 1)}"
+    speed = f"{report['images_per_second']:,.0f} images/s on {report['device']}"
+    return f"""
+test accuracy  {report["test_accuracy"]:.2f} %, loss {report["test_loss"]:.4f} (weights of {chosen})
+training       {epochs}, {report["steps"]:,} steps in {minutes}:{seconds:02} min, {speed}
+run folder     {setup.folder.path}
+
+next
+{next_steps(setup, state)}"""
+
+
+def next_steps(setup: Setup, state: State) -> str:
+    """The commands that continue from here, a line each."""
+    folder, settings = setup.folder.path, setup.folder.settings
+    pictures = folder / "plots"
+    lines = []
+    if seen := curves_command(folder):
+        lines += [f"curves       {seen[0]}", f"             then open {seen[1]}; or look at {pictures / 'curves.png'}"]
+    else:
+        lines.append(f"curves       {pictures / 'curves.png'}")
+    lines.append(f"mistakes     {pictures / 'mistakes.png'}")
+    if state.own_model:  # no command can build it again
+        return "\n".join(f"  {line}" for line in [*lines, f"resume       resume({str(folder)!r}, model=network)"])
+    lines.append(f"in detail    {evaluate_command(folder, settings)}")
+    if settings["overfit_batches"]:  # what was to be seen is seen: more of it says nothing
+        lines.append(f"train on all {real_command(folder, settings)}")
+    elif state.step == setup.schedule.total_steps:
+        lines.append(f"train more   {more_command(folder, settings)}")
+    else:
+        lines.append(f"resume       {resume_command(folder, settings['dataset'], **limits_reached(setup.config, state))}")
+    return "\n".join(f"  {line}" for line in lines)

@@ -1,0 +1,112 @@
+"""Importing matplotlib and VisualDL independently of the user's home folder and settings."""
+
+import atexit
+import builtins
+import contextlib
+import functools
+import importlib.util
+import io
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import types
+import warnings
+
+
+def visualdl(name: str):
+    """A module of VisualDL, such as "visualdl.component.base_component".
+
+    Importing VisualDL writes its server's settings below the home folder. If there is no writable home folder, it is imported
+    without them, since records do not need them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            if os.path.expanduser("~") == "~":  # no home folder: VisualDL would create a folder "~"
+                raise FileNotFoundError("no home folder")
+            return importlib.import_module(name)
+        except OSError:
+            settings = "visualdl.utils.dir"
+            sys.modules[settings] = types.ModuleType(settings)
+            sys.modules[settings].init_vdl_config = lambda: None
+            try:
+                return importlib.import_module(name)
+            finally:
+                del sys.modules[settings]  # so that starting the server later reports the missing module
+
+
+def default_style(draw):
+    """Decorator: draw with matplotlib's defaults, regardless of matplotlibrc, styles and notebook settings.
+
+    Restores the user's settings afterwards. Suppresses warnings, such as of glyphs missing in the font.
+    """
+
+    @functools.wraps(draw)
+    def wrapper(*values, **named):
+        with suppressed_warnings():
+            matplotlib = load_matplotlib()
+            with matplotlib.rc_context():
+                # Not the backend, which only pyplot uses: setting it would close the user's figures.
+                defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+                matplotlib.rcParams.update(defaults)
+                return draw(*values, **named)
+
+    return wrapper
+
+
+@contextlib.contextmanager
+def suppressed_warnings():
+    """Suppress warnings and matplotlib's log messages (missing font cache, bad lines in matplotlibrc)."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def load_matplotlib():
+    """Import matplotlib, ignoring user settings that make its import fail."""
+    try:
+        return importlib.import_module("matplotlib")
+    except ImportError:
+        raise
+    except Exception:  # unreadable matplotlibrc, unknown MPLBACKEND, no home folder: each raises another error
+        return _load_plain_matplotlib()
+
+
+def _load_plain_matplotlib():
+    """Import matplotlib without the user's matplotlibrc, MPLBACKEND and home folder."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        del sys.modules[name]  # left by the failed import
+    spec = importlib.util.find_spec("matplotlib")
+    module = importlib.util.module_from_spec(spec)
+    package = os.path.dirname(spec.origin)
+
+    def open_packaged(path, *values, **named):
+        """Replaces `open` while matplotlib is imported: any matplotlibrc outside the package reads as empty."""
+        path = os.path.abspath(path)
+        if os.path.basename(path) == "matplotlibrc" and not path.startswith(package):
+            return io.StringIO("")
+        return builtins.open(path, *values, **named)
+
+    previous = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    if os.path.expanduser("~") == "~" and "MPLCONFIGDIR" not in os.environ:  # as newer versions do
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
+        atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
+    module.open = open_packaged
+    sys.modules["matplotlib"] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules["matplotlib"]
+        raise
+    finally:
+        del module.open
+        os.environ.update({name: value for name, value in previous.items() if value is not None})
+    return module

@@ -1,0 +1,235 @@
+"""Figures as PNG files. Uses matplotlib's object interface, not pyplot, so a notebook's own figures are unaffected."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .libraries import default_style
+
+DPI = 120
+TRAIN, VALIDATION, GRAY = "#4C78A8", "#E45756", "#666666"
+
+
+def new_figure(width: float, height: float):
+    """An empty figure, size in inches, without a window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def read_metrics(path) -> dict:
+    """metrics.jsonl -> {(split, name): (steps, epochs, values)}, each float64 [n]. Skips a partial last line."""
+    series = {}
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            point = json.loads(line)
+        except ValueError:
+            continue
+        row = (point["step"], point["epoch"], np.nan if point["value"] is None else point["value"])
+        series.setdefault((point["split"], point["name"]), []).append(row)
+    return {key: np.array(rows, float).T for key, rows in series.items()}
+
+
+@default_style
+def draw_curves(metrics, png, name: str = "") -> None:
+    """Plot loss, error and learning rate over epochs, with training and validation in one panel each."""
+    series = read_metrics(metrics)
+    figure = new_figure(11, 3.6)
+    panels = figure.subplots(1, 3)
+    for axes, metric in zip(panels, ("loss", "accuracy", "learning_rate")):
+        for split, color in (("train", TRAIN), ("validation", VALIDATION)):
+            if (split, metric) not in series:
+                continue
+            _, epochs, values = series[split, metric]
+            if metric == "accuracy":
+                # 0 can't be shown on a log axis, which is used unless all values are 0.
+                values = np.maximum(100 - values, 0.01 if (values < 100).any() else 0)
+            thin = split == "train"
+            label = "training" if thin else "validation"
+            axes.plot(epochs, values, "-" if thin else "o-", color=color, lw=1.1 if thin else 1.8, ms=4.5, label=label)
+            isolated = _isolated(values)
+            axes.plot(epochs[isolated], values[isolated], "o", color=color, ms=3)
+        _format_axes(axes, metric)
+    if panels[0].lines:
+        panels[0].legend(frameon=False)
+    _add_run_name(figure, name)
+    figure.savefig(png)
+
+
+def _isolated(values: np.ndarray) -> np.ndarray:
+    """Which values are between two gaps, where a line would not show them."""
+    gap = np.concatenate([[True], ~np.isfinite(values), [True]])
+    return ~gap[1:-1] & gap[:-2] & gap[2:]
+
+
+def _add_run_name(figure, name: str) -> None:
+    """Add the run's name in small type in the lower right corner."""
+    if name:
+        text = name.encode("utf-8", "replace").decode()  # a folder name may not be valid text
+        text = text if len(text) <= 60 else f"{text[:59]}…"
+        figure.supxlabel(text, x=0.995, ha="right", fontsize=7, color=GRAY, parse_math=False)
+
+
+def _format_axes(axes, name: str) -> None:
+    """Title, grid, scale and units of the panel of a metric."""
+    titles = {"loss": "Loss", "accuracy": "Error (100 % - accuracy)", "learning_rate": "Learning rate"}
+    axes.set_title(titles[name], fontsize=11, loc="left")
+    axes.set_xlabel("epoch")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if not axes.lines:
+        axes.text(0.5, 0.5, "no data yet", ha="center", va="center", color=GRAY, transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
+        return
+    if name != "learning_rate":
+        _use_log_scale(axes)
+    unit = " %" if name == "accuracy" else ""
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:.6g}{unit}")
+
+
+def _use_log_scale(axes) -> None:
+    """Use a log scale if the values span at least a factor of 10, with a moderate number of ticks."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    values = np.concatenate([line.get_ydata() for line in axes.lines])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values) or values.max() / values.min() < 10:
+        return
+    axes.set_yscale("log")
+    few = values.max() / values.min() < 1000
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8 if not few else 12))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+@default_style
+def draw_resumed(straight, stopped, stops, png) -> None:
+    """Plot the training loss of an uninterrupted run, and on top of it that of a run stopped and resumed after steps `stops`."""
+    figure = new_figure(9, 4)
+    axes = figure.subplots()
+    steps, _, losses = read_metrics(straight)["train", "loss"]
+    axes.plot(steps, losses, color="#BBBBBB", lw=6, solid_capstyle="round", label="uninterrupted")
+    steps, _, losses = read_metrics(stopped)["train", "loss"]
+    edges = [0, *sorted(set(stops)), np.inf]
+    for number, (start, stop) in enumerate(zip(edges, edges[1:])):
+        # One line per process, connected to the last point of the previous process.
+        own = np.flatnonzero((steps > start) & (steps <= stop))
+        if len(own):
+            own = np.concatenate([own[:1] - 1, own]) if own[0] else own
+            label = ("stopped and resumed, one color change per process", None, None)[min(number, 2)]
+            axes.plot(steps[own], losses[own], color=(TRAIN, VALIDATION)[number % 2], lw=1.4, label=label)
+    for number, step in enumerate(edges[1:-1]):
+        axes.axvline(step, color=GRAY, lw=0.8, ls=":", label=None if number else "stop")
+    _format_axes(axes, "loss")
+    axes.set_title("Training loss: uninterrupted and resumed runs coincide", fontsize=11, loc="left")
+    axes.set_xlabel("step")
+    axes.legend(frameon=False)
+    figure.savefig(png)
+
+
+@default_style
+def draw_confusion(confusion: np.ndarray, png, name: str = "") -> None:
+    """Plot a confusion matrix [10, 10]: counts, with mistakes colored by their fraction of the row."""
+    figure = new_figure(6.4, 6)
+    axes = figure.subplots()
+    fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    mistakes = np.where(np.eye(len(confusion), dtype=bool), np.nan, fractions)
+    top = max(float(np.nanmax(mistakes)), 1e-9)
+    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=top)
+    for row, column in np.ndindex(*confusion.shape):
+        right, count = row == column, confusion[row, column]
+        if right:
+            axes.add_patch(_square(column, row))
+        if count:
+            dark = not right and mistakes[row, column] > 0.6 * top
+            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    digits = range(len(confusion))
+    axes.set_xticks(digits, digits)
+    axes.set_yticks(digits, digits)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    wrong = int(confusion.sum() - np.trace(confusion))
+    axes.set_title(f"{wrong:,} of {confusion.sum():,} wrong; red: fraction of the row", fontsize=10, loc="left")
+    _add_run_name(figure, name)
+    figure.savefig(png)
+
+
+def _square(column: int, row: int):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, color="#DDE8F3")
+
+
+@default_style
+def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
+    """Plot misclassified images uint8 [n, 28, 28] with captions `label → prediction` and probability or output."""
+    title = "Worst mistakes on the test set" if len(images) else "No mistakes"
+    if len(images):
+        title += ": label → prediction, " + ("confidence" if captions[0].endswith("%") else "output")
+    figure = _grid_figure(images, captions, title)
+    _add_run_name(figure, name)
+    figure.savefig(png)
+
+
+@default_style
+def image_grid(images: np.ndarray, captions) -> np.ndarray:
+    """Captioned images as one RGB image uint8 [height, width, 3], for VisualDL."""
+    canvas = _grid_figure(images, captions).canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _grid_figure(images, captions, title: str = ""):
+    """A grid with 8 captioned images per row, in a single axes: one axes per image takes ten times as long to lay out."""
+    side, gap, head = 28, 5, 9  # in pixels: image, gap between images, caption
+    rows, columns = max(1, -(-len(images) // 8)), 8
+    height, width = rows * (side + head), columns * (side + gap) + gap
+    top, low = (0.45, 0.3) if title else (0.0, 0.1)  # in inches: title, run name
+    inches = 9 * height / width
+    figure = new_figure(9, inches + top + low)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, low / (inches + top + low), 1, inches / (inches + top + low)))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    for number, (image, caption) in enumerate(zip(images, captions)):
+        row, column = divmod(number, columns)
+        left, lower = gap + column * (side + gap), (row + 1) * (side + head)
+        axes.imshow(
+            image, cmap="gray", vmin=0, vmax=255, extent=(left, left + side, lower, lower - side), interpolation="nearest"
+        )
+        axes.text(left + side / 2, lower - side - 2, caption, fontsize=9, ha="center", va="bottom")
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+@default_style
+def draw_scaling(measured: dict, curves: dict, efficiencies: dict, batch: int, png) -> None:
+    """Plot images per second over the number of ranks, and efficiency over the batch size per rank.
+
+    `measured`: ranks -> images/s; `curves`: name -> (ranks, images/s); `efficiencies`: name -> (batch sizes, fractions).
+    """
+    figure = new_figure(11, 4.4)
+    left, right = figure.subplots(1, 2)
+    for (name, (ranks, rates)), color in zip(curves.items(), (GRAY, TRAIN, VALIDATION)):
+        left.plot(ranks, rates, color=color, lw=1.5, ls="--" if color == GRAY else "-", label=name)
+    left.plot(list(measured), list(measured.values()), "o", color="black", ms=6, label="measured")
+    left.set(xscale="log", yscale="log", xlabel="ranks")
+    left.set_title(f"Images per second, batch size {batch} per rank", fontsize=11, loc="left")
+    left.set_xticks([1, 4, 16, 64, 256, 1024], ["1", "4", "16", "64", "256", "1,024"])
+    left.minorticks_off()
+    for (name, (batches, fractions)), shade in zip(efficiencies.items(), ("#9ECAE1", "#4C78A8", "#1B3A5C")):
+        right.plot(batches, 100 * np.asarray(fractions), color=shade, lw=1.6, label=name)
+    right.axhline(80, color=VALIDATION, lw=0.9, ls=":", label="80 %")
+    right.set(xscale="log", ylim=(0, 102), xlabel="batch size per rank")
+    right.yaxis.set_major_formatter(lambda value, position: f"{value:g} %")
+    right.set_title("Efficiency: fraction of time spent computing", fontsize=11, loc="left")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=9)
+    figure.savefig(png)

@@ -1,0 +1,132 @@
+"""`mnist-paddle COMMAND`, `python -m mnist_paddle COMMAND` and scripts/COMMAND.py are the same; so is a wheel."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mnist_paddle
+from mnist_paddle import Config, UsageError, load_config
+from mnist_paddle.cli.main import COMMANDS, dispatch
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = "import sys; sys.argv[0] = 'mnist-paddle'; from mnist_paddle.cli.main import main; main()"
+
+
+def run(*words, cwd, **environment):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run([sys.executable, *words], cwd=cwd, capture_output=True, text=True, env=environment, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("flags", [["--help"], ["--no_such_flag"]])
+def test_three_ways_to_call_a_command_are_the_same(tmp_path, command, flags):
+    ways = [
+        [str(ROOT / "scripts" / f"{command}.py")],
+        ["-m", "mnist_paddle", command],
+        ["-c", PROGRAM, command.replace("_", "-")],
+    ]
+    answers = [run(*way, *flags, cwd=tmp_path) for way in ways]
+    assert answers[0] == answers[1] == answers[2]
+    status, out, err = answers[0]
+    assert status == (0 if flags == ["--help"] else 2)
+    assert "Traceback" not in err
+    assert (len(err.splitlines()), out) == (1, "") if status else err == ""
+
+
+def test_without_a_command_all_are_listed(capsys):
+    assert dispatch([]) == 2
+    assert dispatch(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(command.replace("_", "-") in shown for command in COMMANDS)
+    with pytest.raises(UsageError, match="no command 'trian'; did you mean 'train'"):
+        dispatch(["trian"])
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--list"], ["--list", "model", "fc"], ["--help", "optimizer"], ["--list", "rnn"]])
+def test_help_and_listings_fit_80_columns(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        load_config(argv)
+    assert not caught.value.code
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "<class" not in shown
+
+
+def test_help_has_its_sections_in_order(capsys):
+    with pytest.raises(SystemExit):
+        load_config(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    sections = ["Data", "Network and loss", "Optimizer and schedule", "Length", "Several ranks", "Run"]
+    assert [line for line in lines if line in sections] == sections
+
+
+def test_a_component_is_described_with_defaults_and_ranges(capsys):
+    for argv in (["--list", "model", "fc"], ["--help", "model", "fc"], ["--list", "fc"]):
+        with pytest.raises(SystemExit):
+            load_config(argv)
+        words = " ".join(capsys.readouterr().out.split())
+        assert "widths=[200,100] a list of 1 to 100 items, each an integer from 1 to 32768" in words
+        assert "dropout=0.0 a number from 0 to 0.99" in words
+    for words, message in [
+        ("model fcc", "did you mean 'fc'"),
+        ("modle", "did you mean 'model'"),
+        ("model fc cnn", "--list model fc"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            load_config(["--list", *words.split()])
+
+
+@pytest.mark.parametrize("name", ["fc", "fc.yaml", "configs/fc.yaml"])
+def test_a_recipe_is_found_by_its_name_from_any_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(["--config", name]).model_args == {"widths": [256, 128], "dropout": 0.1}
+    (tmp_path / "configs").mkdir()
+    for own in ("fc", "fc.yaml", "configs/fc.yaml"):  # a file of the user's own comes first
+        (tmp_path / own).write_text("model: rnn\n")
+    assert load_config(["--config", name]) == Config(model="rnn")
+
+
+def test_a_wheel_has_recipes_and_the_type_marker(tmp_path):
+    built, other = tmp_path / "lib", tmp_path / "elsewhere"
+    other.mkdir()
+    build = ["setup.py", "-q", "build", "--build-base", str(tmp_path / "base"), "--build-lib", str(built)]
+    status, _, err = run(*build, cwd=ROOT)
+    assert status == 0, err
+    recipes = {path.name for path in (ROOT / "configs").glob("*.yaml")}
+    assert {path.name for path in (built / "mnist_paddle" / "configs").iterdir()} == recipes
+    assert (built / "mnist_paddle" / "py.typed").exists()
+    found = run("-m", "mnist_paddle", "train", "--config", "fc", "--print_config", cwd=other, PYTHONPATH=str(built))
+    assert found[0] == 0, found[2]
+    assert "model: fc\n" in found[1]
+
+
+def test_a_script_without_the_package_says_how_to_install_it(tmp_path):
+    for name in COMMANDS:
+        text = (ROOT / "scripts" / f"{name}.py").read_text().replace("mnist_paddle.cli", "mnist_paddle_missing.cli")
+        (tmp_path / "script.py").write_text(text)
+        status, out, err = run("script.py", cwd=tmp_path)
+        assert (status, out) == (1, "")
+        assert len(err.splitlines()) == 1
+        assert "pip install -e" in err
+
+
+def test_an_old_python_is_refused_before_anything_is_installed():
+    first = ast.parse((ROOT / "setup.py").read_text()).body[1:3]
+    code = ast.unparse(ast.Module(first, [])).replace("(3, 9)", "(4, 0)")
+    status, out, err = run("-c", code, cwd=ROOT)
+    assert (status, out) == (1, "")
+    assert err.startswith("mnist_paddle needs Python 3.9 or newer; this is Python 3.")
+
+
+def test_editors_see_what_the_package_offers():
+    module = ast.parse(Path(mnist_paddle.__file__).read_text())
+    (block,) = [node for node in module.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    assert seen == mnist_paddle._HOME
+    assert set(mnist_paddle.__all__) == {*seen, "Interrupted", "RunError", "UsageError", "__version__"}
+    assert all(getattr(mnist_paddle, name) for name in mnist_paddle.__all__)
