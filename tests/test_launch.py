@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -252,7 +253,7 @@ def test_ranks_that_diverge_end_in_the_line_of_the_main_one(launch, flags):
     recipe = ["--optimizer", "sgd", "--lr", "1e30", "--schedule", "constant", "--epochs", "4", *flags]
     status, _, stderr = finished(launch("--nproc", "2", *recipe))
     assert status == 1
-    assert stderr.startswith("error: the weights are not finite at step ")
+    assert re.match(r"error: the (loss is|weights are) not finite at step \d+ \(.+\): try a smaller", stderr)
     assert stderr.endswith("; the last checkpoint, of step 0, is sound: run\n")
     assert stderr.count("\n") == 1
 
@@ -264,7 +265,7 @@ def test_a_rank_that_hangs_ends_the_others_and_itself(launch, tmp_path):
     ranks[1].suspend()
     status, _, stderr = finished(process)
     assert status == 75
-    assert "rank 0 died first, exit status 75: lost connection to the other ranks during step " in stderr
+    assert "rank 0 died first, exit status 75: lost connection to the other ranks during " in stderr
     assert "no answer for 5 s (--stall_seconds)" in stderr
     assert not any(rank.is_running() for rank in ranks.values())
 

@@ -27,6 +27,7 @@ GRACE = 1.0  # after the first death, for others to report theirs
 PATIENCE = 12.0  # between the request to stop and SIGKILL, where a rank is dead
 LONG_PATIENCE = 120.0  # where the user wants to stop: an evaluation and a slow disk may come first
 SETTLE = 1.0  # for Paddle's launcher, which checks every other second, to notice that its ranks are done
+LONG_SETTLE = 5.0  # and to log what ended them, where only it has seen that
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,17 @@ class Supervisor:
         """Kill what is late to start, late to end, or (Paddle's launcher) does not see that all ranks have ended."""
         now = time.monotonic()
         self.late = not self.pids and now > self.started_at + self.start_timeout
-        all_ended = self.ended_at and not self.alive and now - max(self.ended_at.values()) > SETTLE
+        # Paddle's launcher may have been the first to ask what ended a rank; it logs that a moment later.
+        settle = SETTLE if all(map(self.cause_is_known, self.ended_at)) else LONG_SETTLE
+        all_ended = self.ended_at and not self.alive and now - max(self.ended_at.values()) > settle
         if self.late or now > self.deadline or all_ended:
             self.kill()
+
+    def cause_is_known(self, rank: int) -> bool:
+        """Whether an ended rank has left its exit status, or the signal that ended it is known."""
+        if self.exit_status(rank) is not None or self.signals[rank]:
+            return True
+        return self.logs.logged_signal(sorted(self.pids).index(rank)) is not None
 
     def send_all(self, number: int) -> None:
         """Send a signal to every rank, including those that have not started yet."""
