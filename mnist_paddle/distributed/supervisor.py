@@ -22,7 +22,7 @@ from .rank_logs import RankLogs
 
 USAGE = 2  # the exit status of wrong usage
 DIVERGED = re.compile(r"(is|are) not finite at step ")
-POLL = 0.1  # seconds between two checks
+POLL = 0.03  # seconds between two checks; rare ones would miss what ended a rank, for Paddle's launcher asks too
 GRACE = 1.0  # after the first death, for others to report theirs
 PATIENCE = 12.0  # between the request to stop and SIGKILL, where a rank is dead
 LONG_PATIENCE = 120.0  # where the user wants to stop: an evaluation and a slow disk may come first
