@@ -110,6 +110,8 @@ WRONG = [
     (["--warmup_epochs", "500"], "it counts epochs"),
     (["--ema", "1.0"], "from 0 to 0.99999"),
     (["--seed", "-1"], "from 0 to"),
+    (["--resume", "runs/mine"], "write --resume --output_dir runs/mine"),
+    (["--dry_run", "yes"], "leave 'yes' out"),
 ]
 
 

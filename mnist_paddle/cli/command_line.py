@@ -16,7 +16,7 @@ from ..experiment.sense import check_settings, inherited
 from ..settings import file, plugins
 from ..settings.advice import QUESTIONS, advice, canonical
 from ..settings.components import parse_arguments, rejoined
-from ..settings.values import from_text
+from ..settings.values import BOOLEANS, from_text
 from ..system import startup
 from ..system.paths import expand
 from .help import answer
@@ -178,7 +178,11 @@ def stray(word: str) -> str:
 def refuse_extra(flag: str, extra: list) -> None:
     """Words behind a complete flag."""
     if extra and FIELDS.get(canonical(flag)) is not None and FIELDS[canonical(flag)].type is bool:
-        raise UsageError(f"{flag} takes no value; leave {extra[0]!r} out, or write {flag}={extra[0]}")
+        if extra[0].lower() in BOOLEANS:
+            raise UsageError(f"{flag} takes no value; leave {extra[0]!r} out, or write {flag}={extra[0]}")
+        if canonical(flag) == "resume":
+            raise UsageError(f"{flag} takes no value; write --resume --output_dir {extra[0]}")
+        raise UsageError(f"{flag} takes no value; leave {extra[0]!r} out")
     if extra:
         raise UsageError(stray(extra[0]))
 
