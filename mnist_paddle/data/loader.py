@@ -46,13 +46,13 @@ def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
-def shard(indices: np.ndarray, rank: int, world_size: int) -> slice:
-    """The contiguous slice of a global batch that belongs to a rank; sizes differ by at most one.
+def shard(items, rank: int, world_size: int) -> slice:
+    """The contiguous slice of the items, such as a global batch, that belongs to a rank; sizes differ by at most one.
 
     >>> [shard(np.arange(10), rank, 3) for rank in range(3)]
     [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
     """
-    return slice(len(indices) * rank // world_size, len(indices) * (rank + 1) // world_size)
+    return slice(len(items) * rank // world_size, len(items) * (rank + 1) // world_size)
 
 
 class Sampler:

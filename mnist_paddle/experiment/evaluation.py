@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import paddle
 
-from ..data.loader import normalize
+from ..data.loader import normalize, shard
 from ..diagnostics.finite import NonFiniteError, monitor_layers
 from ..distributed import communication
 from ..distributed.data_parallel import DataParallel
@@ -13,11 +13,6 @@ from ..metrics import Evaluation
 from ..system.global_state import fresh_global_state
 
 BATCH = 500
-
-
-def shard(count: int, index: int, shards: int) -> slice:
-    """The slice of `count` items that belongs to one of so many shards: contiguous, sizes differing by one at the most."""
-    return slice(count * index // shards, count * (index + 1) // shards)
 
 
 @fresh_global_state()
@@ -33,7 +28,7 @@ def evaluate(model, split, loss_function, strategy=None) -> Evaluation:
     # Ranks take whole batches, the same ones for any number of ranks: other batches would round the sums differently.
     batches = [slice(start, start + BATCH) for start in range(0, len(split), BATCH)]
     tables, broken = {}, []
-    for number, batch in enumerate(batches[shard(len(batches), strategy.shard_index, strategy.shard_count)]):
+    for number, batch in enumerate(batches[shard(batches, strategy.shard_index, strategy.shard_count)]):
         # The layers are watched over the first batch; of the others the losses tell.
         with communication.watchdog().waiting("an evaluation"), nullcontext() if number else monitor_layers(model, broken):
             outputs = model(paddle.to_tensor(normalize(split.images[batch])[:, None]))
