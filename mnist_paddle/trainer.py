@@ -23,7 +23,7 @@ from .experiment.commands import quote
 from .experiment.endings import UNWRITABLE, diverged, interrupted, unwritable
 from .experiment.evaluation import evaluate
 from .experiment.folder import RunFolder
-from .experiment.recording import describe, record, run_evaluation, training_point
+from .experiment.recording import describe, last_point_is_due, record, run_evaluation, training_point
 from .experiment.sense import check_settings, inherited
 from .experiment.setup import Setup, check_ranks_agree, make_setup, name_data
 from .experiment.state import State, build, start_from, update_average
@@ -215,7 +215,7 @@ def checkpoint_is_due(setup: Setup, state: State, agreed: "Agreed") -> bool:
 
 def final_evaluation(setup: Setup, state: State, stop: StopRequest) -> None:
     """An evaluation that is not on the schedule, at an early end; after the checkpoint, so that a resumed run does not see it."""
-    if state.window.steps and not state.figures:
+    if last_point_is_due(setup, state):
         training_point(setup, state)
     run_evaluation(setup, state)
     checkpoints.save_final(setup, state)

@@ -359,3 +359,14 @@ def test_a_network_of_the_users_own_trains_resumes_and_is_never_taken_for_anothe
         Config(**{**settings, "output_dir": str(tmp_path / "b"), "max_minutes": None}), small, log.append, model=network()
     )
     assert straight["test_loss"] == resumed["test_loss"]
+
+
+def test_an_early_end_makes_a_last_point_over_at_least_half_a_window(train, tmp_path, small):
+    # Each session makes one step: one step behind the last point is half a window of 2, and less than half of one of 3.
+    for log_every, expected in ((2, [2, 3]), (3, [3])):
+        folder = tmp_path / f"every{log_every}"
+        train(folder.name, max_minutes=1e-9, log_every=log_every)
+        for _ in range(2 if log_every == 2 else 3):
+            resume(folder, small, say=lambda text: None)
+        steps, _, _ = read_metrics(folder / "metrics.jsonl")["train", "loss"]
+        assert steps.tolist() == expected

@@ -24,19 +24,22 @@ def describe(setup: Setup, state: State) -> str:
 
 def record(setup: Setup, state: State, bar: Progress, clock: Stopwatch) -> None:
     """Count the time of a step, and put a point on the training curves where one is due."""
-    steps = state.window.steps
-    due = state.step % setup.config.log_every == 0
-    if state.step == setup.schedule.total_steps:
-        # A mean over few steps would look like a cliff: left out at the end, unless it is the only point.
-        due = due or 2 * steps >= setup.config.log_every or not state.figures
-    if due and steps:
+    ends = state.step == setup.schedule.total_steps
+    due = state.step % setup.config.log_every == 0 or (ends and last_point_is_due(setup, state))
+    if due:
         state.window.settle()  # waits for the device, whose time counts
     state.seconds += clock.lap()
-    if due and steps:
+    if due:
         training_point(setup, state)
         epoch = math.ceil(setup.schedule.epoch(state.step))
         figures = f"loss {state.figures['loss']:.4f}, accuracy {state.figures['accuracy']:.2f} %"
         bar.describe(f"epoch {epoch}/{setup.config.epochs}", figures)
+
+
+def last_point_is_due(setup: Setup, state: State) -> bool:
+    """Whether the steps since the last point make one at the end: a mean over few would look like a cliff beside others."""
+    steps = state.window.steps
+    return steps > 0 and (2 * steps >= setup.config.log_every or not state.figures)
 
 
 def training_point(setup: Setup, state: State) -> None:
