@@ -1,6 +1,7 @@
 import contextlib
 import json
 import math
+import signal
 
 import numpy as np
 import paddle
@@ -347,7 +348,7 @@ def test_a_network_of_the_users_own_trains_resumes_and_is_never_taken_for_anothe
     report = fit(Config(**settings), small, say=log.append, model=network())
     assert report["parameters"] == 785 * 20 + 21 * 10
     assert log[0].startswith("training Sequential (15,910 parameters)")
-    assert "resume(" in log[-1]
+    assert f"resume({str(folder)!r}, dataset, model=network)" in log[-1]
     assert "evaluate.py" not in log[-1]
     with pytest.raises(UsageError, match="given in Python"):
         load_model(folder)
@@ -370,3 +371,15 @@ def test_an_early_end_makes_a_last_point_over_at_least_half_a_window(train, tmp_
             resume(folder, small, say=lambda text: None)
         steps, _, _ = read_metrics(folder / "metrics.jsonl")["train", "loss"]
         assert steps.tolist() == expected
+
+
+def test_a_stopped_run_of_the_users_own_network_is_resumed_with_it(small, tmp_path):
+    def stop(point):
+        signal.raise_signal(signal.SIGTERM)
+
+    network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(784, 10))
+    config = Config(**{**QUICK, "model_args": {}, "output_dir": str(tmp_path / "run")})
+    with pytest.raises(
+        RunError, match=r"resume with: from mnist_paddle import resume; resume\('.*run', dataset, model=network\)"
+    ):
+        fit(config, small, say=lambda text: None, model=network, on_point=stop)

@@ -114,10 +114,15 @@ def called_by_command() -> bool:
 def resume_command(folder, dataset: str = "", **changes) -> str:
     """What to type to go on with a run, under the `changes` of its settings."""
     if in_python(dataset):
-        words = [repr(str(folder)), *["dataset"] * (dataset == "arrays"), *(f"{n}={v!r}" for n, v in changes.items())]
-        return f"from mnist_paddle import resume; resume({', '.join(words)})"
+        return resume_call(folder, dataset, *(f"{name}={value!r}" for name, value in changes.items()))
     flags = [word for name, value in changes.items() for word in (f"--{name}", "null" if value is None else quote(value))]
     return command("train.py", "--resume", "--output_dir", place(folder), *flags)
+
+
+def resume_call(folder, dataset: str, *words: str) -> str:
+    """The call that resumes a run in Python, with further arguments as they are typed."""
+    given = ["dataset"] * (dataset == "arrays")
+    return f"from mnist_paddle import resume; resume({', '.join([repr(str(folder)), *given, *words])})"
 
 
 def more_command(folder, settings: dict) -> str:

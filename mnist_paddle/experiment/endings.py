@@ -8,7 +8,7 @@ from ..config import Config
 from ..diagnostics.finite import REMEDY, NonFiniteError
 from ..errors import Interrupted, RunError
 from ..system.signals import signal_name
-from .commands import resume_command
+from .commands import resume_call, resume_command
 from .folder import RunFolder
 from .setup import Setup
 from .state import State, broken_weight
@@ -19,11 +19,17 @@ UNWRITABLE = {
 }
 
 
+def how_to_resume(setup: Setup, state: State, **changes) -> str:
+    """The command or call that resumes this run. No command can build a network that was given in Python."""
+    folder, dataset = setup.folder.path, setup.config.dataset
+    return resume_call(folder, dataset, "model=network") if state.own_model else resume_command(folder, dataset, **changes)
+
+
 def interrupted(setup: Setup, state: State, signal: int) -> Interrupted:
     """What a run ends with that was asked to stop."""
     folder, message = setup.folder, f"stopped by {signal_name(signal)} at step {state.step}"
     if not setup.config.dry_run:
-        message += ", saved" + (f"; resume with: {resume_command(folder.path, setup.config.dataset)}" if folder.main else "")
+        message += ", saved" + (f"; resume with: {how_to_resume(setup, state)}" if folder.main else "")
     return Interrupted(message, signal)
 
 

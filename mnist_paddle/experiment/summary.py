@@ -4,7 +4,8 @@ from ..config import Config
 from ..distributed import communication
 from ..metrics import Evaluation
 from ..system.device import versions
-from .commands import curves_command, evaluate_command, more_command, real_command, resume_command
+from .commands import curves_command, evaluate_command, more_command, real_command
+from .endings import how_to_resume
 from .setup import Setup
 from .state import State
 
@@ -67,12 +68,12 @@ def next_steps(setup: Setup, state: State) -> str:
         lines.append(f"curves       {pictures / 'curves.png'}")
     lines.append(f"mistakes     {pictures / 'mistakes.png'}")
     if state.own_model:  # no command can build it again
-        return "\n".join(f"  {line}" for line in [*lines, f"resume       resume({str(folder)!r}, model=network)"])
+        return "\n".join(f"  {line}" for line in [*lines, f"resume       {how_to_resume(setup, state)}"])
     lines.append(f"in detail    {evaluate_command(folder, settings)}")
     if settings["overfit_batches"]:  # what was to be seen is seen: more of it says nothing
         lines.append(f"train on all {real_command(folder, settings)}")
     elif state.step == setup.schedule.total_steps:
         lines.append(f"train more   {more_command(folder, settings)}")
     else:
-        lines.append(f"resume       {resume_command(folder, settings['dataset'], **limits_reached(setup.config, state))}")
+        lines.append(f"resume       {how_to_resume(setup, state, **limits_reached(setup.config, state))}")
     return "\n".join(f"  {line}" for line in lines)
