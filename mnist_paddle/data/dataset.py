@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UsageError
 from ..registry import Registry
 from . import sources
-from .formats.arrays import Raw
+from .formats.arrays import DIGITS, Raw
 
 DATASETS = Registry("dataset", given=("data_dir", "say"))
 
@@ -53,6 +53,8 @@ class Dataset:
     test: Split
     source: str = ""
     notes: list = field(default_factory=list)
+    findings: list = field(default_factory=list)  # what the reader found doubtful
+    classes: tuple = DIGITS  # the names of the classes, by label
     settings: dict = field(default_factory=dict)  # arguments of `load_dataset` to load it again; empty for arrays
 
     def fingerprint(self) -> str:
@@ -116,7 +118,8 @@ def load_dataset(
         )
     cut = len(train) - size
     settings = {"dataset": name, "data_dir": None if data_dir is None else str(data_dir), "validation_size": validation_size}
-    return Dataset(name, train.slice(0, cut), train.slice(cut, len(train)), Split(*splits["test"]), source, notes, settings)
+    parts = train.slice(0, cut), train.slice(cut, len(train)), Split(*splits["test"])
+    return Dataset(name, *parts, source, notes, list(raw.findings), raw.classes, settings)
 
 
 def require_images(dataset: Dataset) -> None:

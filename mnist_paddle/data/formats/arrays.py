@@ -9,15 +9,21 @@ from ...errors import UsageError
 SIDE = 28
 PIXELS = SIDE * SIDE
 MAX_IMAGES = 1_000_000
+DIGITS = tuple("0123456789")
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A file's content. `splits`: "train", "validation", "test" or "all" -> (images uint8 [n, 28, 28], labels uint8 [n])."""
+    """A file's content. `splits`: "train", "validation", "test" or "all" -> (images uint8 [n, 28, 28], labels uint8 [n]).
+
+    `notes` are facts that a user may want to know, `findings` are doubtful: what may have been misread.
+    """
 
     format: str
     splits: dict
     notes: list = field(default_factory=list)
+    findings: list = field(default_factory=list)
+    classes: tuple = DIGITS  # the names of the classes, by label
 
 
 def validate(images: np.ndarray, labels: np.ndarray, where) -> tuple:

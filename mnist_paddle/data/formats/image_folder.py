@@ -9,12 +9,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ...errors import UsageError
-from .arrays import SIDE, Raw
+from .arrays import DIGITS, SIDE, Raw
 from .streams import MAX_BYTES, entries, readable
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 SPLITS.update({"test": "test", "testing": "test"})
-DIGITS = tuple("0123456789")
 MAX_PIXELS = 50_000_000  # more than a photograph; less than a decompression bomb
 # Without EPS, for which Pillow would start another program.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
