@@ -4,12 +4,9 @@ argv -> Config -> Setup (data, schedule, loss, strategy, run folder: fixed for a
 what changes, and what a checkpoint holds) -> [batch -> train_step] x N, evaluations, checkpoints -> report.
 """
 
-import math
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-import numpy as np
 import paddle
 
 from .config import Config, make_config
@@ -28,6 +25,7 @@ from .experiment.recording import describe, last_point_is_due, record, run_evalu
 from .experiment.sanity import check_settings
 from .experiment.setup import Loss, Setup, check_ranks_agree, make_setup
 from .experiment.state import State, build, start_from, update_average
+from .experiment.stopping import Agreed, agree, reason_to_stop
 from .experiment.summary import make_report, summary
 from .system.global_state import fresh_global_state
 from .system.paths import StrPath
@@ -35,9 +33,6 @@ from .system.signals import StopRequest, default_signals
 from .tracking.progress import Progress, Stopwatch
 
 __all__ = ["evaluate", "fit", "fit_from", "resume", "train", "train_step"]
-
-OVERFITTED = 0.01  # mean loss at which a few batches count as learned by heart
-AGREE_EVERY = 10  # steps between two exchanges of several ranks on whether one of them has to stop
 
 
 @fresh_global_state()
@@ -226,7 +221,7 @@ def evaluation_is_due(setup: Setup, state: State) -> bool:
     return state.step > 0 and state.step % setup.evaluate_every == 0
 
 
-def checkpoint_is_due(setup: Setup, state: State, agreed: "Agreed") -> bool:
+def checkpoint_is_due(setup: Setup, state: State, agreed: Agreed) -> bool:
     """Whether to save after this step: at evaluations, at the intervals of the settings, and before the loop ends."""
     ends = state.step == setup.schedule.total_steps or reason_to_stop(setup, state, agreed)
     return bool(evaluation_is_due(setup, state) or checkpoints.is_due(setup, state) or agreed.checkpoint or agreed.signal or ends)
@@ -240,41 +235,6 @@ def final_evaluation(setup: Setup, state: State, stop: StopRequest) -> None:
     checkpoints.save_final(setup, state)
     if stop.signal and communication.world_size() == 1:  # of several ranks only some may have received it
         raise interrupted(setup, state, stop.signal)
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """What all ranks know after a step."""
-
-    signal: int = 0  # received by one of the ranks; 0: none
-    out_of_time: bool = False  # --max_minutes have passed
-    checkpoint: bool = False  # the last checkpoint is --checkpoint_minutes old
-
-
-def agree(setup: Setup, state: State, stop: StopRequest, seconds_before: float) -> Agreed:
-    """Share signals and clocks, or a rank would wait forever for one that stopped; `seconds_before`: of earlier processes."""
-    if communication.world_size() > 1 and state.step % AGREE_EVERY:
-        return Agreed()
-    main, minutes = communication.is_main(), setup.config.max_minutes
-    out_of_time = main and minutes is not None and state.seconds - seconds_before >= 60 * minutes
-    checkpoint_is_old = main and checkpoints.is_old(setup, state)
-    own = np.array([stop.signal or 0, out_of_time, checkpoint_is_old], np.int64)
-    signal, out_of_time, checkpoint_is_old = communication.largest(own).tolist()
-    return Agreed(signal, bool(out_of_time), bool(checkpoint_is_old))
-
-
-def reason_to_stop(setup: Setup, state: State, agreed: Agreed) -> Optional[str]:
-    """Why to stop before the last step, or None."""
-    config, figures = setup.config, state.figures
-    if agreed.out_of_time:
-        return f"--max_minutes {config.max_minutes:g} is over"
-    if config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy:
-        return f"the validation accuracy reached --target_accuracy {config.target_accuracy:g}"
-    if config.patience and state.stale >= config.patience:
-        return f"no better validation accuracy in {state.stale} evaluations (--patience)"
-    if config.overfit_batches and figures.get("loss", math.inf) < OVERFITTED and figures["accuracy"] == 100:
-        return f"{config.overfit_batches} batches learned by heart (loss {figures['loss']:.4f}): this set-up can learn"
-    return None
 
 
 def finish(setup: Setup, state: State) -> dict:

@@ -393,12 +393,12 @@ def test_what_another_process_saves_meanwhile_is_not_lost(straight, small, monke
     held = []
     read = resuming.read
 
-    def watched(config):
+    def watched(*arguments):
         try:
             FileLock(straight / ".lock").acquire(timeout=0)
         except Timeout:
             held.append(True)
-        return read(config)
+        return read(*arguments)
 
     monkeypatch.setattr(resuming, "read", watched)
     resume(straight, small, log=lambda text: None)
