@@ -89,6 +89,11 @@ def check(kind: Any, value: Any) -> Any:
         raise ValueError(f"must be {describe(kind)}; it is {shown(value)}{_hint(kind, value)}") from None
 
 
+def is_checked(kind: Any) -> bool:
+    """Whether `check` looks at values of this type; values of any other type it returns as they are."""
+    return typing.get_origin(kind) is not None or any(kind is noun for noun in NOUNS)
+
+
 def _fitting(kind: Any, value: Any) -> Any:
     if kind in NOUNS:
         return _plain(kind, value)
