@@ -7,13 +7,10 @@ from pathlib import Path
 
 from ...errors import UsageError
 from .arrays import Raw
-from .containers import read_npz, read_pickle
-from .idx import is_idx, read_idx_files, read_idx_with_siblings
+from .idx import read_idx_files
 from .image_folder import read_image_folder
-from .streams import entries, first_bytes
-from .text import read_csv, read_json
-
-READERS = {"idx": read_idx_with_siblings, "csv": read_csv, "json": read_json, "pickle": read_pickle, "npz": read_npz}
+from .kinds import READERS, sniff
+from .streams import entries
 
 
 def read(path) -> Raw:
@@ -22,25 +19,6 @@ def read(path) -> Raw:
     if path.is_dir():
         return read_folder(path)
     return READERS[sniff(path)](path)
-
-
-def sniff(path) -> str:
-    """The format of a file from its first bytes: idx, json, pickle, npz or csv. Raises `UsageError` for any other."""
-    head = first_bytes(path)
-    if not head:
-        raise UsageError(f"{path}: the file is empty; download it again")
-    if is_idx(head):
-        return "idx"
-    if head[:4] == b"PK\x03\x04":
-        return "npz"
-    if head.lstrip()[:1] == b"[":
-        return "json"
-    if head[:1] == b"\x80" or head[:2] in (b"((", b"(l", b"(c", b"]q"):
-        return "pickle"
-    if head.lstrip(b'"\xef\xbb\xbf')[:5].lower() == b"label" or head[:1].isdigit() or head[:5] == b"pixel":
-        return "csv"
-    supported = "IDX, mnist.json.gz, mnist.pkl.gz, mnist.npz, a CSV of label and 784 pixels, or a folder of images"
-    raise UsageError(f"{path}: starts with {head[:8].hex(' ')}, which is not a supported format: {supported}")
 
 
 def read_folder(folder: Path) -> Raw:
