@@ -1174,9 +1174,9 @@ def test_one_split_under_two_names_is_rejected(one, other, tmp_path):
     rejected(tmp_path / "mine", one, other)
 
 
-def test_splits_without_a_test_split_are_rejected(tmp_path):
+def test_a_training_folder_alone_is_one_part(tmp_path):
     write_pictures(tmp_path / "mine" / "train", TRAIN)
-    rejected(tmp_path / "mine", "expected train and test, or class folders 0 to 9")
+    same(read(tmp_path / "mine"), {"all": by_class(TRAIN)})
 
 
 def test_class_folders_without_images_are_rejected(tmp_path):

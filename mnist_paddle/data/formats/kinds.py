@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ...errors import UsageError
+from .archives import archive_kind
 from .columns import has_label
 from .containers import read_pickle
 from .csv_files import read_csv
@@ -37,8 +38,8 @@ def sniff(path) -> str:
         raise UsageError(f"{path}: the file is empty; download it again")
     if is_idx(head):
         return "idx"
-    if head[:4] == b"PK\x03\x04":
-        return "npz"
+    if archive := archive_kind(path, head):
+        return archive
     for magic, remedy in REMEDIES.items():
         if head.startswith(magic):
             raise UsageError(f"{path}: {remedy}")
