@@ -12,10 +12,11 @@ from .keys import checked_parts
 from .kinds import READERS, csv_has_label, is_picture, known_suffix, sniff
 from .names import dataset_key, parse_name
 from .npz import array_names, read_array_files
+from .parquet import read_table_files
 from .streams import entries, first_bytes
 
 DEPTH, MAX_FOLDERS = 3, 2000
-PARTED = ("idx", "csv", "arrays")  # data sets of several files
+PARTED = ("idx", "csv", "parquet", "arrays")  # data sets of several files
 SUFFIXES = ".png .jpg .jpeg .gif .bmp .tif .tiff .webp .pgm .ppm .pnm .heic .heif".split()
 
 
@@ -59,6 +60,8 @@ def _read_found(found: Found) -> Raw:
             raise UsageError(f"{found.folder}: contains more than one dataset ({_names(found.paths)}); pass a file as --data_dir")
         parts.setdefault(part, []).append(path)
     checked_parts(parts, found.folder, "give the files names with train and test, or pass one as --data_dir")
+    if found.kind == "parquet":
+        return read_table_files(parts, found.folder)
     return read_csv_files({part: paths[0] for part, paths in parts.items()}, found.folder)
 
 
@@ -144,7 +147,7 @@ def data_sets(folder: Path) -> list:
     groups = {}
     for path, kind in kinds.items():
         name = parse_name(path.name)
-        grouped = kind in ("idx", "arrays") or (kind == "csv" and part_of(path, folder))
+        grouped = kind in ("idx", "arrays") or (kind in ("csv", "parquet") and part_of(path, folder))
         groups.setdefault((kind, name.dataset if grouped else str(path)), []).append(path)
     archives = [key for key in groups if key[0] in ("zip", "tar")]
     if len(groups) > len(archives):

@@ -9,6 +9,7 @@ from .containers import read_pickle
 from .csv_files import read_csv
 from .idx import is_idx, read_idx_with_siblings
 from .npz import read_npy, read_npz
+from .parquet import read_table_file
 from .streams import first_bytes
 from .tables import head_of
 from .text import read_json
@@ -20,6 +21,7 @@ READERS = {
     "pickle": read_pickle,
     "npz": read_npz,
     "npy": read_npy,
+    "parquet": read_table_file,
 }
 HEAD = 1 << 16
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"P2", b"P3")
@@ -49,6 +51,8 @@ def sniff(path) -> str:
         raise UsageError(f"{path}: a single picture; pass a folder with a subfolder for each class")
     if head[:6] == b"\x93NUMPY":
         return "npy"
+    if head[:4] == b"PAR1" or head[:6] == b"ARROW1" or head[:4] == b"\xff\xff\xff\xff":
+        return "parquet"
     if head.lstrip()[:1] == b"[":
         return "json"
     if head[:1] == b"\x80" or head[:2] in (b"((", b"(l", b"(d", b"(c", b"]q", b"}q"):
