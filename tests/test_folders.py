@@ -15,7 +15,7 @@ from digits import make_digits, write_csv, write_npz, write_pickle, write_pictur
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnist_paddle import UsageError
+from mnist_paddle import UsageError, load_dataset
 from mnist_paddle.data.formats import archives, read, streams
 from mnist_paddle.data.formats.idx import idx_bytes
 from mnist_paddle.data.formats.names import parse_name
@@ -352,6 +352,28 @@ def test_a_folder_of_very_many_folders_is_not_searched(tmp_path, monkeypatch):
 )
 def test_names_are_taken_apart(name, expected):
     assert tuple(parse_name(name)) == expected
+
+
+# Public datasets under another name
+
+
+@pytest.mark.mnist
+def test_mnist_under_the_name_of_fashion_mnist_is_recognized(mnist, tmp_path):
+    train = [np.concatenate([getattr(split, kind) for split in (mnist.train, mnist.validation)]) for kind in ("images", "labels")]
+    path = write_set(tmp_path / "FashionMNIST", "", train, (mnist.test.images, mnist.test.labels))
+    with pytest.raises(UsageError, match="contains mnist, not fashion_mnist; use --dataset mnist"):
+        load_dataset("fashion_mnist", str(path))
+
+
+def test_fashion_mnist_under_the_name_of_mnist_is_recognized(tmp_path):
+    first = [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]  # as printed in many tutorials; the images do not matter here
+    rest = np.repeat(np.arange(10), 6000 - np.bincount(first, minlength=10))
+    labels = np.concatenate([first, rest]).astype(np.uint8)
+    images = np.zeros((60_000, 28, 28), np.uint8)
+    images[:, 5, 5] = 200
+    path = write_npz(tmp_path / "mnist.npz", (images, labels), (images[:10_000], np.repeat(np.arange(10), 1000)))
+    with pytest.raises(UsageError, match="contains fashion_mnist, not mnist; use --dataset fashion_mnist"):
+        load_dataset("mnist", str(path))
 
 
 # Archives
