@@ -249,6 +249,7 @@ NUMBERED = {
     "texts of digits": (LABELS.astype(str), LABELS, tuple("0123456789"), False),
     "bytes of digits": (LABELS.astype("S1"), LABELS, tuple("0123456789"), False),
     "two classes": (np.arange(60) % 2, np.arange(60) % 2, ("0", "1"), False),
+    "one digit alone": (np.zeros(5, int), np.zeros(5, int), tuple("0123456789"), True),
     "47 classes": (np.arange(94) % 47, np.arange(94) % 47, tuple(map(str, range(47))), False),
     "1,000 classes": (np.arange(1000), np.arange(1000), tuple(map(str, range(1000))), False),
     "letters from 1": (np.arange(52) % 26 + 1, np.arange(52) % 26, tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), False),

@@ -129,4 +129,4 @@ def _partner(key: str, kind: str) -> str:
 
 
 def _listed(items: dict) -> str:
-    return ", ".join(str(key)[:40] for key in list(items)[:8])
+    return ", ".join(str(key)[:40] for key in list(items)[:8]) or "nothing"

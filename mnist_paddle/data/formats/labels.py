@@ -116,8 +116,8 @@ def _classes(counts: np.ndarray, names, where) -> tuple:
             return 1, DIGITS, []
         classes, shown = (LETTERS, "A to Z") if high == 26 else (tuple(map(str, range(1, high + 1))), f"1 to {high}")
         return 1, classes, [f"{high} classes", f"labels 1 to {high} read as the classes {shown}"]
-    # Labels without a gap have as many classes as there are; with a gap up to 9 they are digits.
-    count = high + 1 if high > 9 or len(used) == high + 1 else 10
+    # Labels without a gap have as many classes as there are; with a gap up to 9, or 0 alone, they are digits.
+    count = high + 1 if high > 9 or len(used) == high + 1 > 1 else 10
     return 0, tuple(map(str, range(count))), [f"{count} classes"] if count != 10 else []
 
 
