@@ -249,7 +249,7 @@ MUTATIONS = st.lists(st.tuples(st.sampled_from(["set", "insert", "cut"]), PLACES
 @settings(
     derandomize=True,
     deadline=None,
-    max_examples=60,
+    max_examples=25,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -170,6 +170,13 @@ def second_download(folder):
     return mine
 
 
+def unpacked_table(folder):
+    """A CSV file and its gzip."""
+    packed = put(folder / "mine" / "digits.csv.gz", write_csv(folder / "digits.csv", TRAIN).read_bytes())
+    put(packed.with_suffix(""), gzip.decompress(packed.read_bytes()))
+    return folder / "mine"
+
+
 def unpacked_beside_archive(folder):
     """An archive beside what was in it."""
     mine = write_set(folder / "mine")
@@ -198,6 +205,7 @@ FOLDERS = {
     "a folder for each part": (nested_parts, TWO),
     "a file downloaded twice": (second_download, TWO),
     "an archive beside the data": (unpacked_beside_archive, TWO),
+    "a CSV file beside its gzip": (unpacked_table, ALL),
     "a training folder alone": (lambda folder: write_pictures(folder / "a" / "training", TRAIN).parent, {"all": by_class(TRAIN)}),
 }
 
@@ -281,6 +289,14 @@ AMBIGUOUS = {
 def test_two_data_sets_in_one_folder_are_rejected(name, tmp_path):
     AMBIGUOUS[name](tmp_path)
     rejected(tmp_path, "more than one dataset", "--data_dir")
+
+
+def test_unpacked_files_of_one_set_are_not_mixed_with_compressed_ones_of_another(tmp_path):
+    mine = write_set(tmp_path / "mine", suffix=".gz")
+    put(mine / "train-images-idx3-ubyte", idx_bytes(TRAIN[0][::-1].copy()))
+    rejected(mine, "train-images-idx3-ubyte.gz", "with other content", "keep one")
+    put(mine / "train-images-idx3-ubyte", idx_bytes(TRAIN[0]))
+    same(read(mine), TWO)
 
 
 def test_two_different_files_for_one_part_are_not_mixed(tmp_path):
@@ -530,7 +546,7 @@ MUTATIONS = st.lists(st.tuples(PLACES, st.binary(min_size=1, max_size=2)), min_s
 @settings(
     derandomize=True,
     deadline=None,
-    max_examples=50,
+    max_examples=25,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -84,7 +84,7 @@ def test_files_without_clear_images_are_rejected(name, tmp_path):
 @settings(
     derandomize=True,
     deadline=None,
-    max_examples=40,
+    max_examples=20,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -145,6 +145,9 @@ def data_sets(folder: Path) -> list:
     contents = entries(folder)
     kinds, errors, notes = _sniff_all([path for path in contents if path.is_file()])
     groups = {}
+    for path in [path for path in kinds if kinds[path] != "idx" and path.with_suffix("") in kinds and path.suffix == ".gz"]:
+        notes.append(f"{path.name} not read: {path.stem} is read in its place")
+        del kinds[path]
     for path, kind in kinds.items():
         name = parse_name(path.name)
         grouped = kind in ("idx", "arrays") or (kind in ("csv", "parquet") and part_of(path, folder))

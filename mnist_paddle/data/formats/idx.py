@@ -93,7 +93,7 @@ def _require_whole(files: dict, parts: list, folder) -> None:
 
 def _by_role(paths) -> tuple:
     """(part, kind) -> path, and notes about files that are not read. Raises `UsageError` for two files of different content."""
-    files, notes = {}, []
+    files, notes, copies = {}, [], []
     # Uncompressed files come first: where both exist, as torchvision leaves them, the uncompressed one is read.
     for path in sorted(paths, key=lambda path: (path.suffix == ".gz", bool(COPY.search(path.name)), len(path.parts), path.name)):
         name = parse_name(path.name)
@@ -104,13 +104,16 @@ def _by_role(paths) -> tuple:
         if key not in files:
             files[key] = path
             continue
-        same_name = path.name in (f"{files[key].name}.gz", files[key].name)
-        if not same_name and not np.array_equal(read_idx(path), read_idx(files[key])):
+        copies.append((path, files[key], kind))
+        notes.append(f"{path.name} not read: {files[key].name} is read in its place")
+    mixed = len({path.suffix == ".gz" for path in files.values()}) > 1
+    for path, chosen, kind in copies:
+        unpacked = path.name in (f"{chosen.name}.gz", chosen.name) and not mixed
+        if not unpacked and not np.array_equal(read_idx(path), read_idx(chosen)):
             raise UsageError(
-                f"{path}: another {key[1]} file of the same part is beside it ({files[key].name}), with other content; "
+                f"{path}: another {kind} file of the same part is beside it ({chosen.name}), with other content; "
                 "keep one, or give the files names such as digits-train-images-idx3-ubyte"
             )
-        notes.append(f"{path.name} not read: {files[key].name} is read in its place")
     return files, notes
 
 
