@@ -42,7 +42,7 @@ def read_file(path: Path) -> Raw:
 
 def read_folder(folder: Path, dataset: str = "") -> Raw:
     """Read the data set in a folder, or of several the one of this name."""
-    found = folders.survey(folder, dataset)
-    if found.kind == "archive":
-        return read_archive(found.paths[0], folders.read_folder)
-    return folders.read_found(found)
+    candidate = folders.survey(folder, dataset)
+    if candidate.kind == "archive":
+        return read_archive(candidate.paths[0], folders.read_folder)
+    return folders.read_candidate(candidate)

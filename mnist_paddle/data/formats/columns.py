@@ -41,21 +41,21 @@ def find_roles(table: Table) -> Roles:
 def _by_name(table: Table) -> Roles:
     names = [re.sub(r"\s+", " ", name.strip().lower().strip("\ufeff'\"")) for name in table.header]
     trailing = [column for column in range(table.width) if column not in table.columns and column not in table.texts]
-    others, pixels = _pixels_by_name(names)
-    others = [column for column in others if column not in trailing]
-    labels = [column for column in others if names[column] in LABEL_NAMES]
-    indices = [column for column in others if names[column] in INDEX_NAMES and column not in labels]
+    extras, pixels = _pixels_by_name(names)
+    extras = [column for column in extras if column not in trailing]
+    labels = [column for column in extras if names[column] in LABEL_NAMES]
+    indices = [column for column in extras if names[column] in INDEX_NAMES and column not in labels]
     if not pixels:
-        rest = [column for column in others if column not in labels and column not in indices]
+        rest = [column for column in extras if column not in labels and column not in indices]
         if len(labels) == 1 and len(rest) == PIXELS:
-            pixels, others = rest, [*labels, *indices]
+            pixels, extras = rest, [*labels, *indices]
         else:
-            return _by_content(table, [column for column in others if column not in indices], _row_notes(table, indices))
+            return _by_content(table, [column for column in extras if column not in indices], _row_notes(table, indices))
     notes = _row_notes(table, indices)
     pixels, order_notes = _in_order(names, pixels)
     if len(labels) > 1:
         labels = sorted(labels, key=lambda column: (column in table.texts, LABEL_NAMES.index(names[column])))
-    unknown = [column for column in others if column not in labels and column not in indices]
+    unknown = [column for column in extras if column not in labels and column not in indices]
     if labels:
         left = [*labels[1:], *unknown]
         notes += [f"column {table.header[column]!r} not read" for column in left]
@@ -133,20 +133,22 @@ def _first_or_last(table: Table, columns: list) -> tuple:
     for column in (first, last):
         if column in table.texts:
             return column, []
-    one, two = (_Column.of(column, table.column(column)) for column in (first, last))
-    if one.constant and two.constant:
-        return (last, [f"all labels are {two.highest:g}, in the last column"]) if one.highest == 0 < two.highest else (first, [])
-    if one.constant != two.constant:
-        varying, constant = (two, one) if one.constant else (one, two)
+    left, right = (_Column.of(column, table.column(column)) for column in (first, last))
+    if left.constant and right.constant:
+        if left.highest == 0 < right.highest:
+            return last, [f"all labels are {right.highest:g}, in the last column"]
+        return first, []
+    if left.constant != right.constant:
+        varying, constant = (right, left) if left.constant else (left, right)
         if varying.whole and (varying.dense or constant.highest == 0):
-            return varying.number, [] if varying.dense else [DOUBT.format("first" if varying is one else "last")]
-    elif one.dense != two.dense:
-        return (one if one.dense else two).number, []
-    elif one.complete != two.complete:
-        return (first, [DOUBT.format("first")]) if one.complete else (last, [DOUBT.format("last")])
-    elif one.complete and one.distinct > two.distinct:
+            return varying.number, [] if varying.dense else [DOUBT.format("first" if varying is left else "last")]
+    elif left.dense != right.dense:
+        return (left if left.dense else right).number, []
+    elif left.complete != right.complete:
+        return (first, [DOUBT.format("first")]) if left.complete else (last, [DOUBT.format("last")])
+    elif left.complete and left.distinct > right.distinct:
         return first, [DOUBT.format("first")]
-    if not (one.whole or two.whole):
+    if not (left.whole or right.whole):
         return first, []  # whose first wrong label is named
     raise UsageError(f"{table.path}: the label may be the first or the last column; {GIVE_HEADER}")
 

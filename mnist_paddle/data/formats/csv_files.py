@@ -25,9 +25,9 @@ def read_csv_files(paths: dict, where) -> Raw:
         pixels, labels, roles = read_part(path)
         if labels is None:
             raise UsageError(f"{path}: line 1: {NO_LABEL}")
-        said = f"{Path(path).name}: " if len(paths) > 1 else ""
-        notes += [said + note for note in roles.notes]
-        findings += [said + finding for finding in roles.findings]
+        prefix = f"{Path(path).name}: " if len(paths) > 1 else ""
+        notes += [prefix + note for note in roles.notes]
+        findings += [prefix + finding for finding in roles.findings]
         if roles.classes and names not in (None, roles.classes):
             raise UsageError(f"{path}: line 1: its one-hot columns differ from those of the other part; make them alike")
         names = roles.classes or names

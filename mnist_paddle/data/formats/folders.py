@@ -20,7 +20,7 @@ PARTED = ("idx", "csv", "parquet", "arrays")  # data sets of several files
 SUFFIXES = ".png .jpg .jpeg .gif .bmp .tif .tiff .webp .pgm .ppm .pnm .heic .heif".split()
 
 
-class Found(NamedTuple):
+class Candidate(NamedTuple):
     """A data set: the reader it is for, its files, its name ("emnist-letters") and its folder."""
 
     kind: str
@@ -32,37 +32,39 @@ class Found(NamedTuple):
 
 def read_folder(folder: Path, dataset: str = "") -> Raw:
     """Read the data set in a folder, or of several the one of this name."""
-    found = survey(folder, dataset)
-    if found.kind == "archive":
-        raise UsageError(f"{found.paths[0]}: an archive within an archive; unpack it and pass the folder as --data_dir")
-    return read_found(found)
+    candidate = survey(folder, dataset)
+    if candidate.kind == "archive":
+        raise UsageError(f"{candidate.paths[0]}: an archive within an archive; unpack it and pass the folder as --data_dir")
+    return read_candidate(candidate)
 
 
-def read_found(found: Found) -> Raw:
+def read_candidate(candidate: Candidate) -> Raw:
     """Hand a data set to its reader."""
-    raw = _read_found(found)
-    return Raw(raw.format, raw.splits, [*found.notes, *raw.notes], raw.findings, raw.classes)
+    raw = _read_candidate(candidate)
+    return Raw(raw.format, raw.splits, [*candidate.notes, *raw.notes], raw.findings, raw.classes)
 
 
-def _read_found(found: Found) -> Raw:
-    if found.kind == "idx":
-        return read_idx_files(found.paths, found.folder)
-    if found.kind == "pictures":
-        return read_image_folder(found.paths[0])
-    if found.kind == "arrays":
-        return read_array_files(found.paths, found.folder)
-    if len(found.paths) == 1:
-        return READERS[found.kind](found.paths[0])
+def _read_candidate(candidate: Candidate) -> Raw:
+    if candidate.kind == "idx":
+        return read_idx_files(candidate.paths, candidate.folder)
+    if candidate.kind == "pictures":
+        return read_image_folder(candidate.paths[0])
+    if candidate.kind == "arrays":
+        return read_array_files(candidate.paths, candidate.folder)
+    if len(candidate.paths) == 1:
+        return READERS[candidate.kind](candidate.paths[0])
     parts = {}
-    for path in found.paths:
-        part = part_of(path, found.folder)
-        if part is None or (part in parts and found.kind == "csv"):
-            raise UsageError(f"{found.folder}: contains more than one dataset ({_names(found.paths)}); pass a file as --data_dir")
+    for path in candidate.paths:
+        part = part_of(path, candidate.folder)
+        if part is None or (part in parts and candidate.kind == "csv"):
+            raise UsageError(
+                f"{candidate.folder}: contains more than one dataset ({_names(candidate.paths)}); pass a file as --data_dir"
+            )
         parts.setdefault(part, []).append(path)
-    checked_parts(parts, found.folder, "give the files names with train and test, or pass one as --data_dir")
-    if found.kind == "parquet":
-        return read_table_files(parts, found.folder)
-    return read_csv_files({part: paths[0] for part, paths in parts.items()}, found.folder)
+    checked_parts(parts, candidate.folder, "give the files names with train and test, or pass one as --data_dir")
+    if candidate.kind == "parquet":
+        return read_table_files(parts, candidate.folder)
+    return read_csv_files({part: paths[0] for part, paths in parts.items()}, candidate.folder)
 
 
 def part_of(path: Path, folder: Path):
@@ -70,31 +72,33 @@ def part_of(path: Path, folder: Path):
     return parse_name(path.name).part or (parse_name(path.parent.name).part if path.parent != folder else None)
 
 
-def survey(folder: Path, dataset: str = "") -> Found:
+def survey(folder: Path, dataset: str = "") -> Candidate:
     """The data set in a folder, or of several the one of this name. Raises `UsageError` if that is none or not clear."""
     if dataset:
         return _selected(folder, dataset)
     if not entries(folder):
         raise UsageError(f"{folder}: the folder is empty; put the dataset's files into it")
-    found = _search(folder)
-    if not found:
+    candidates = _search(folder)
+    if not candidates:
         names = _names([path for path in entries(folder) if path.is_file()] or entries(folder))
         raise UsageError(
             f"{folder}: contains no supported dataset ({names}); pass a file, or a folder with a subfolder for each class"
         )
-    return _the_one(found, folder)
+    return _the_one(candidates, folder)
 
 
-def _the_one(found: list, folder: Path) -> Found:
+def _the_one(candidates: list, folder: Path) -> Candidate:
     """The only data set. Raises `UsageError` for several, which says how to choose."""
-    if len(found) > 1:
-        raise UsageError(f"{folder}: contains more than one dataset ({_described(found, folder)}); {_choice(found, folder)}")
-    if found[0].folder != folder:
-        return found[0]._replace(notes=(*found[0].notes, f"read from {found[0].folder}"))
-    return found[0]
+    if len(candidates) > 1:
+        raise UsageError(
+            f"{folder}: contains more than one dataset ({_described(candidates, folder)}); {_choice(candidates, folder)}"
+        )
+    if candidates[0].folder != folder:
+        return candidates[0]._replace(notes=(*candidates[0].notes, f"read from {candidates[0].folder}"))
+    return candidates[0]
 
 
-def _selected(folder: Path, dataset: str) -> Found:
+def _selected(folder: Path, dataset: str) -> Candidate:
     """The data set in the folder itself whose files are named so: DATASET-train-images..., DATASET_train.csv."""
     key, named = dataset_key(dataset), []
     try:
@@ -116,9 +120,9 @@ def _search(folder: Path) -> list:
     """The data sets of the highest level that has any."""
     level, examined = [folder], 0
     for _ in range(DEPTH + 1):
-        found = _joined([each for place in level for each in data_sets(place)], folder)
-        if found:
-            return found
+        candidates = _joined([each for place in level for each in data_sets(place)], folder)
+        if candidates:
+            return candidates
         examined += len(level)
         level = [path for place in level for path in entries(place) if path.is_dir()]
         if examined + len(level) > MAX_FOLDERS:
@@ -126,18 +130,20 @@ def _search(folder: Path) -> list:
     return []
 
 
-def _joined(found: list, folder: Path) -> list:
+def _joined(candidates: list, folder: Path) -> list:
     """Files in several folders become one data set if each is another part of it: train/data.csv and test/data.csv."""
-    kinds = {each.kind for each in found}
-    if len(found) < 2 or len(kinds) > 1 or not kinds <= set(PARTED) or len({each.name for each in found}) > 1:
-        return found
+    kinds = {each.kind for each in candidates}
+    if len(candidates) < 2 or len(kinds) > 1 or not kinds <= set(PARTED) or len({each.name for each in candidates}) > 1:
+        return candidates
     roles = []
-    for each in found:
+    for each in candidates:
         roles += {(part_of(path, each.folder.parent), each.kind == "idx" and parse_name(path.name).kind) for path in each.paths}
     if len(set(roles)) < len(roles) or any(part is None for part, _ in roles):
-        return found
-    notes = tuple(note for each in found for note in each.notes)
-    return [Found(found[0].kind, [path for each in found for path in each.paths], found[0].name, folder, notes)]
+        return candidates
+    notes = tuple(note for each in candidates for note in each.notes)
+    return [
+        Candidate(candidates[0].kind, [path for each in candidates for path in each.paths], candidates[0].name, folder, notes)
+    ]
 
 
 def data_sets(folder: Path) -> list:
@@ -155,16 +161,16 @@ def data_sets(folder: Path) -> list:
     archives = [key for key in groups if key[0] in ("zip", "tar")]
     if len(groups) > len(archives):
         notes += [f"{path.name} not read: an archive beside the data" for key in archives for path in groups.pop(key)]
-    found = [
-        Found("archive" if kind in ("zip", "tar") else kind, paths, parse_name(paths[0].name).dataset, folder, tuple(notes))
+    candidates = [
+        Candidate("archive" if kind in ("zip", "tar") else kind, paths, parse_name(paths[0].name).dataset, folder, tuple(notes))
         for (kind, _), paths in groups.items()
     ]
-    if found:
+    if candidates:
         for path, error in errors.items():
             if not known_suffix(path) and (parse_name(path.name).part or "ubyte" in path.name):
                 raise error  # an unreadable part must not be mistaken for a missing one
-    pictures = picture_folder(contents, folder, alone=not found)
-    return [*found, Found("pictures", [pictures], dataset_key(pictures.name), folder)] if pictures else found
+    pictures = picture_folder(contents, folder, alone=not candidates)
+    return [*candidates, Candidate("pictures", [pictures], dataset_key(pictures.name), folder)] if pictures else candidates
 
 
 def _sniff_all(files: list) -> tuple:
@@ -219,10 +225,10 @@ def _names(paths: list) -> str:
     return ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
 
 
-def _described(found: list, folder: Path) -> str:
+def _described(candidates: list, folder: Path) -> str:
     """The names of data sets: of their file, their name or their folder."""
     texts = []
-    for each in found:
+    for each in candidates:
         relative = each.paths[0].relative_to(folder)
         place = f"{each.folder.relative_to(folder)}/" if each.folder != folder else ""
         named = each.kind == "idx" or len(each.paths) > 1
@@ -230,10 +236,10 @@ def _described(found: list, folder: Path) -> str:
     return ", ".join(sorted(set(texts))[:9]) + (", ..." if len(set(texts)) > 9 else "")
 
 
-def _choice(found: list, folder: Path) -> str:
+def _choice(candidates: list, folder: Path) -> str:
     """How to choose one of several data sets."""
-    first = next((each for each in found if each.name and len(each.paths) > 1), None)
-    if first and len({each.folder for each in found}) == 1:
+    first = next((each for each in candidates if each.name and len(each.paths) > 1), None)
+    if first and len({each.folder for each in candidates}) == 1:
         return f"choose one, such as --data_dir {first.folder / first.name}, or pass a file as --data_dir"
-    inside = next((each.folder for each in found if each.folder != folder), None)
+    inside = next((each.folder for each in candidates if each.folder != folder), None)
     return f"choose one: --data_dir {inside}" if inside else "pass a file as --data_dir"

@@ -22,14 +22,14 @@ def find_parts(items: dict, where) -> tuple:
     items = _flattened(items)
     if items and all(key.startswith("arr_") for key in items):
         return _by_order(items, where), names, [f"arrays without names: read in the order {', '.join(sorted(items))}"]
-    found, ignored = {}, []
+    roles, ignored = {}, []
     for key, value in items.items():
         name = parse_name(key)
         if name.kind is None or not isinstance(value, np.ndarray):
             ignored.append(key)
         else:
-            found.setdefault((name.part or "all", name.kind), []).append(key)
-    chosen = {role: _the_one(keys, items, role[1], where) for role, keys in found.items()}
+            roles.setdefault((name.part or "all", name.kind), []).append(key)
+    chosen = {role: _the_one(keys, items, role[1], where) for role, keys in roles.items()}
     parts = {}
     for part in (*ORDER, "all"):
         pair = [chosen.get((part, kind)) for kind in ("images", "labels")]

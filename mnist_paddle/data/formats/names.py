@@ -29,11 +29,11 @@ class Name(NamedTuple):
 def words(text: str) -> list:
     """The words of a name, in lower case: split at everything but letters and digits, and where a capital begins."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", COPY.sub("", text)).lower()
-    found = []
+    result = []
     for word in re.findall(r"[^\W_]+", text):
         joined = JOINED.match(word)
-        found += [group for group in joined.groups() if group] if joined else [word]
-    return found
+        result += [group for group in joined.groups() if group] if joined else [word]
+    return result
 
 
 def parse_name(text: str) -> Name:

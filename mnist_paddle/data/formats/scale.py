@@ -59,10 +59,10 @@ def find_scale(parts: dict, where) -> Scale:
     for place, (lowest, highest) in ranges.items():
         own = _family(Range(lowest, highest, whole, zero_is_black), place)[0] if highest > 0 or lowest < 0 else family
         if (own == "[0, 1]" and family in ("[0, 255]", "[0, 65535]")) or (own == "[0, 1]" and family == "[-1, 1]" and whole):
-            other = next(name for name, limits in ranges.items() if limits[1] > 1 or limits[0] < 0)
+            brighter = next(name for name, limits in ranges.items() if limits[1] > 1 or limits[0] < 0)
             raise UsageError(
                 f"{where}: the splits have different pixel scales ({place}: {lowest:g} to {highest:g}; "
-                f"{other}: {ranges[other][0]:g} to {ranges[other][1]:g}); bring all to 0 to 255"
+                f"{brighter}: {ranges[brighter][0]:g} to {ranges[brighter][1]:g}); bring all to 0 to 255"
             )
     scale = _best_of(FAMILIES[family], parts)
     if family == "[0, 1]" and whole and not any(values.dtype.kind in "iu" for values in parts.values()):
@@ -82,13 +82,13 @@ def _range(values: np.ndarray, place: str) -> tuple:
 def _family(values: Range, where) -> tuple:
     """The name of the family of scales of this range, and what is doubtful about it."""
     low, high, whole, zero_is_black = values
-    one = 1 + ALMOST
+    limit = 1 + ALMOST
     shown = f"pixels from {low:g} to {high:g}"
     if whole and low >= 0 and high <= 1:
         return "[0, 1]", [f"{shown} alone: taken for black and white (0 and 255)"] if high else []
-    if low >= 0 and high <= one:
+    if low >= 0 and high <= limit:
         return "[0, 1]", [f"the brightest pixel is {high:g} of 1: check the scale"] if high < 0.5 else []
-    if low >= -one and high <= one and (whole or low <= -0.9):
+    if low >= -limit and high <= limit and (whole or low <= -0.9):
         return "[-1, 1]", []
     if not whole and abs(low - STANDARDIZED[0]) < 1e-3 and 1 < high < STANDARDIZED[1] + 1e-3:
         return "standardized", []

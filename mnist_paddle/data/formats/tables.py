@@ -78,9 +78,9 @@ def describe(line: str, where) -> tuple:
         fields = split_fields(line, delimiter)
     except csv.Error as error:
         raise UsageError(f"{where}: can't be split into fields ({error})") from None
-    others = sum(not is_number(text) for text in fields)
+    words = sum(not is_number(text) for text in fields)
     # The names of columns differ; 8-bit pixels of 784 columns can't. "0", "1", "2", ... and pandas's "0", "0.1", "0.2" are names.
-    names = others > len(fields) / 2 or (len(fields) > 300 and len(set(fields)) >= len(fields) - 1 and _counted(fields))
+    names = words > len(fields) / 2 or (len(fields) > 300 and len(set(fields)) >= len(fields) - 1 and _counted(fields))
     return delimiter, fields, names
 
 
