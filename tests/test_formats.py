@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mnist_paddle import UsageError, load_dataset
-from mnist_paddle.data.formats import containers, read, streams
+from mnist_paddle.data.formats import read, streams
 
 TRAIN, VALIDATION, TEST = make_digits(20, 0), make_digits(10, 1), make_digits(12, 2)
 THREE = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -137,7 +137,7 @@ SCALES = {
 def test_json_comes_back_exactly_from_every_scale_and_says_which(scale, tmp_path):
     raw = read(write_json(tmp_path / "mnist.json.gz", THREE.values(), scale))
     same(raw, THREE)
-    assert raw.notes == [f"pixels in {SCALES[scale]}"]
+    assert raw.notes == ([] if scale == "255" else [f"pixels in {SCALES[scale]}"])
 
 
 def test_json_without_compression_or_validation_is_read(tmp_path):
@@ -155,14 +155,14 @@ def test_npz_of_floats_comes_back_exactly_and_says_the_scale(scale, kind, tmp_pa
     raw = read(tmp_path / "a.npz")
     same(raw, TWO)
     said = SCALES.get(scale, "[-1, 1], pixel / 128 - 1")
-    assert raw.notes == [f"train: pixels in {said}", f"test: pixels in {said}"]
+    assert raw.notes == [f"pixels in {said}"]
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_pickle_comes_back_exactly_from_every_protocol(protocol, tmp_path):
     raw = read(write_pickle(tmp_path / "mnist.pkl.gz", THREE.values(), protocol))
     same(raw, THREE)
-    assert raw.notes == [f"{name}: pixels in [0, 1], pixel / 256" for name in THREE]
+    assert raw.notes == ["pixels in [0, 1], pixel / 256"]
 
 
 @pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8", ">f8", "u1", "<i2", ">i8"])
@@ -358,6 +358,11 @@ def altered(array, place, value):
     return array
 
 
+def idx16(array):
+    """IDX bytes of 16-bit numbers."""
+    return b"\0\0\x0b" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
 IMAGES_FILE, LABELS_FILE = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 
@@ -386,7 +391,12 @@ def _(folder):
     return written(path, data[:-8] + bytes([data[-8] ^ 1]) + data[-7:])
 
 
-@bad("wrong magic number", "starts with 00 00 0d 03", "not a supported format: IDX")
+@bad("wrong magic number", "starts with 00 00 0f 03", "not a supported format: IDX")
+def _(folder):
+    return idx_with(folder, IMAGES_FILE, lambda data: b"\0\0\x0f\x03" + data[4:])
+
+
+@bad("IDX of another type than declared", "declares 62,720 bytes, but the file has 15,680")  # 20 * 784 * 4
 def _(folder):
     return idx_with(folder, IMAGES_FILE, lambda data: b"\0\0\x0d\x03" + data[4:])
 
@@ -431,9 +441,9 @@ def _(folder):
     return idx_with(folder, LABELS_FILE, lambda data: data[:4] + struct.pack(">I", 19) + data[8:-1])
 
 
-@bad("IDX label 10", "label 7 is 10; labels must be 0 to 9")
+@bad("IDX label 1000", "label 7 is 1000; labels must be 0 to 999, for digits 0 to 9")
 def _(folder):
-    return idx_with(folder, LABELS_FILE, lambda data: data[:15] + b"\x0a" + data[16:])
+    return idx_with(folder, LABELS_FILE, lambda data: idx16(altered(LABELS.astype(">i2"), 7, 1000)))
 
 
 @bad("IDX of an unknown part", "name of an IDX file must contain train, t10k or test")
@@ -543,22 +553,22 @@ def _(folder):
     return json_with(folder, lambda content: content[0][0][5].__setitem__(300, 256))
 
 
-@bad("JSON label 10", "train: label 4 is 10.0; labels must be 0 to 9")
+@bad("JSON label 1000", "train: label 4 is 1000.0; labels must be 0 to 999")
 def _(folder):
-    return json_with(folder, lambda content: content[0][1].__setitem__(4, 10))
+    return json_with(folder, lambda content: content[0][1].__setitem__(4, 1000))
 
 
-@bad("JSON label -1", "train: label 4 is -1.0; labels must be 0 to 9")
+@bad("JSON label -1", "train: label 4 is -1.0; labels must be 0 to 999, for digits 0 to 9")
 def _(folder):
     return json_with(folder, lambda content: content[0][1].__setitem__(4, -1))
 
 
-@bad("JSON label 3.5", "train: label 4 is 3.5; labels must be 0 to 9")
+@bad("JSON label 3.5", "train: label 4 is 3.5; labels must be an integer")
 def _(folder):
     return json_with(folder, lambda content: content[0][1].__setitem__(4, 3.5))
 
 
-@bad("JSON label NaN", "train: label 4 is nan; labels must be 0 to 9")
+@bad("JSON label NaN", "train: label 4 is nan; labels must be an integer")
 def _(folder):
     return json_with(folder, lambda content: content[0][1].__setitem__(4, float("nan")))
 
@@ -588,7 +598,7 @@ def _(folder):
     return packed(folder / "mnist.json.gz", b"[1, 2, 3]")
 
 
-@bad("JSON in two scales", "different pixel scales ([0, 1], pixel / 255; [0, 255])")
+@bad("JSON in two scales", "different pixel scales (", "validation: 0 to 1", "train: 0 to 255")
 def _(folder):
     def change(content):
         content[1][0] = [[value / 255 for value in image] for image in content[1][0]]
@@ -609,9 +619,11 @@ def _(folder):
     return csv_with(folder, 2, [0] * 786)
 
 
-@bad("CSV without labels", "line 1: the first column must be the label", "test.csv")
+@bad("CSV without labels", "line 1: no column is a label", "test.csv", "predict")
 def _(folder):
-    return csv_with(folder, 1, [f"pixel{i}" for i in range(784)])
+    path = write_csv(folder / "train.csv", TRAIN)
+    path.write_text("".join(line.partition(",")[2] for line in path.read_text().splitlines(keepends=True)))
+    return path
 
 
 @bad("CSV with a word", "line 3: contains something that is not a number")
@@ -644,17 +656,17 @@ def _(folder):
     return csv_with(folder, 21, [3, 256, *[0] * 783])
 
 
-@bad("CSV label 10", "label 3 is 10; labels must be 0 to 9")
+@bad("CSV label 1000", "line 5: label 1000; labels must be integers from 0 to 999, or text")
 def _(folder):
-    return csv_with(folder, 5, [10] + [0] * 784)
+    return csv_with(folder, 5, [1000] + [0] * 784)
 
 
-@bad("CSV label -1", "line 5: pixels and label must be integers")
+@bad("CSV label -1", "line 5: label -1; labels must be integers")
 def _(folder):
     return csv_with(folder, 5, [-1] + [0] * 784)
 
 
-@bad("CSV label 3.5", "line 5: pixels and label must be integers")
+@bad("CSV label 3.5", "line 5: label 3.5; labels must be integers")
 def _(folder):
     return csv_with(folder, 5, [3.5] + [0] * 784)
 
@@ -666,23 +678,23 @@ def _(folder):
 
 @bad("CSV of one endless line", "line 2 is longer than 1 MiB")
 def _(folder):
-    return packed(folder / "train.csv.gz", b"label,pixel0\n" + b"0," * 2_000_000)
+    return packed(folder / "train.csv.gz", b"label" + b",pixel" * 784 + b"\n" + b"0," * 2_000_000)
 
 
 # npz
 
 
-@bad("npz with an object array", "x_train: an array of type object; it must be numeric")
+@bad("npz with an object array", "x_train: an array of type object; it must be numbers or text")
 def _(folder):
     return npz_with(folder, x_train=np.array([{}, print], object))
 
 
-@bad("npz with words", "y_test: an array of type <U5; it must be numeric")
+@bad("npz with words among numbers", "labels of one part are numbers, those of another are text")
 def _(folder):
     return npz_with(folder, y_test=np.array(["seven"] * 20))
 
 
-@bad("npz without an array", "no array y_train (the file has: x_train, x_test, y_test)")
+@bad("npz without an array", "no array y_train (x_train has no labels; the file has: x_train, x_test, y_test)")
 def _(folder):
     return npz_with(folder, y_train=None)
 
@@ -741,17 +753,17 @@ def _(folder):
     return npz_with(folder, x_test=altered(IMAGES.astype("f8"), (3, 4, 5), -np.inf))
 
 
-@bad("npz label 10", "train: label 3 is 10; labels must be 0 to 9")
+@bad("npz label 1000", "train: label 3 is 1000; labels must be 0 to 999")
 def _(folder):
-    return npz_with(folder, y_train=altered(LABELS, 3, 10))
+    return npz_with(folder, y_train=altered(LABELS.astype(int), 3, 1000))
 
 
-@bad("npz label -1", "train: label 3 is -1; labels must be 0 to 9")
+@bad("npz label -1", "train: label 3 is -1; labels must be 0 to 999")
 def _(folder):
     return npz_with(folder, y_train=altered(LABELS.astype(int), 3, -1))
 
 
-@bad("npz label 3.5", "train: label 3 is 3.5; labels must be 0 to 9")
+@bad("npz label 3.5", "train: label 3 is 3.5; labels must be an integer")
 def _(folder):
     return npz_with(folder, y_train=altered(LABELS.astype(float), 3, 3.5))
 
@@ -761,7 +773,7 @@ def _(folder):
     return npz_with(folder, y_test=LABELS[:-1])
 
 
-@bad("npz of one-hot labels", "train: 20 images, but labels of shape [20, 10]")
+@bad("npz of one-hot labels in one part", "test: labels are not one-hot, those of another part are")
 def _(folder):
     return npz_with(folder, y_train=np.eye(10)[LABELS])
 
@@ -789,9 +801,9 @@ def _(folder):
     return pickle_with(folder, (altered(FLAT.astype("f4"), (3, 4), np.nan), LABELS))
 
 
-@bad("pickle label 10", "train: label 3 is 10; labels must be 0 to 9")
+@bad("pickle label 1000", "train: label 3 is 1000; labels must be 0 to 999")
 def _(folder):
-    return pickle_with(folder, (FLAT, altered(LABELS, 3, 10)))
+    return pickle_with(folder, (FLAT, altered(LABELS.astype(int), 3, 1000)))
 
 
 @bad("pickle of 27x28", "train: images have shape [756]; they must be 28x28")
@@ -869,7 +881,7 @@ def test_bad_input_is_rejected_in_one_line(name, tmp_path):
     rejected(path, path.parent.name if path.parent.name == "idx" else path.name, *words)
 
 
-@pytest.mark.parametrize("name", ["IDX label 10", "IDX cut off in its header", "IDX of 27x28", "gzip cut off"])
+@pytest.mark.parametrize("name", ["IDX label 1000", "IDX cut off in its header", "IDX of 27x28", "gzip cut off"])
 def test_a_bad_file_is_named_when_its_folder_was_given(name, tmp_path):
     path = BAD[name][0](tmp_path)
     rejected(path.parent, path.name, *BAD[name][1])
@@ -888,7 +900,7 @@ def test_a_broken_idx_file_is_not_mistaken_for_a_missing_one(names, data, tmp_pa
 
 BOMBS = {
     "pickle": lambda folder: packed(folder / "bomb", b"\x80\x02" + bytes(12 << 20)),
-    "CSV": lambda folder: packed(folder / "bomb", b"label\n" + b"\n" * (12 << 20)),
+    "CSV": lambda folder: packed(folder / "bomb", b"label" + b",p" * 784 + b"\n" * (12 << 20)),
     "JSON": lambda folder: packed(folder / "bomb", b"[" + b" " * (12 << 20)),
     "npz": lambda folder: write_npz(folder / "bomb.npz", (np.zeros((16_000, 28, 28), np.uint8), LABELS), TEST),
 }
@@ -896,9 +908,8 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_ends_at_the_limit(name, tmp_path, monkeypatch):
-    assert streams.MAX_BYTES == containers.MAX_BYTES == 1 << 30
+    assert streams.MAX_BYTES == 1 << 30
     monkeypatch.setattr(streams, "MAX_BYTES", 8 << 20)
-    monkeypatch.setattr(containers, "MAX_BYTES", 8 << 20)
     path = BOMBS[name](tmp_path)
     assert path.stat().st_size < 1 << 20
     rejected(path, path.name, "over 8 MiB uncompressed")
@@ -1163,9 +1174,9 @@ def test_one_split_under_two_names_is_rejected(one, other, tmp_path):
     rejected(tmp_path / "mine", one, other)
 
 
-def test_splits_without_a_test_split_are_rejected(tmp_path):
+def test_a_training_folder_alone_is_one_part(tmp_path):
     write_pictures(tmp_path / "mine" / "train", TRAIN)
-    rejected(tmp_path / "mine", "expected train and test, or class folders 0 to 9")
+    same(read(tmp_path / "mine"), {"all": by_class(TRAIN)})
 
 
 def test_class_folders_without_images_are_rejected(tmp_path):
@@ -1269,6 +1280,11 @@ FUZZED = {
     "pickle 0": (small(write_pickle, [FEW] * 2, protocol=0), put("mnist.pkl")),
     "pickle 2": (small(write_pickle, [FEW] * 3, protocol=2), put("mnist.pkl")),
     "pickle 4": (small(write_pickle, [FEW] * 3, protocol=4), put("mnist.pkl")),
+    "pickle of a dict": (pickle.dumps({b"data": FEW[0], b"labels": FEW[1].tolist()}, 2), put("mnist.pkl")),
+    "IDX of floats": (
+        idx_of((FEW[0] / 255).astype(">f4"))[:2] + b"\x0d" + idx_of((FEW[0] / 255).astype(">f4"))[3:],
+        put_idx(IMAGES_FILE),
+    ),
     "npz": (small_npz(0), put("mnist.npz")),
     "npz compressed": (small_npz(1), put("mnist.npz")),
     "npy within npz": (npy((3, 28, 28), FEW[0].tobytes()), put_npy),
@@ -1300,16 +1316,17 @@ def mutated(data, mutations):
 
 
 def read_or_refuse(path):
-    """Read; the input is rejected in one line or the result is valid."""
+    """Read; the input is rejected in one line or the result is valid and every label has a name."""
     try:
         raw = read(path)
     except UsageError as error:
         assert "\n" not in str(error)  # noqa: PT017  both outcomes are right
         return
     for images, labels in raw.splits.values():
-        assert images.dtype == labels.dtype == np.uint8
+        assert images.dtype == np.uint8
+        assert labels.dtype == (np.uint8 if len(raw.classes) <= 256 else np.uint16)
         assert images.shape == (len(labels), 28, 28)
-        assert len(labels) == 0 or labels.max() <= 9
+        assert len(labels) == 0 or labels.max() < len(raw.classes) <= 1000
 
 
 @pytest.mark.parametrize("name", FUZZED)

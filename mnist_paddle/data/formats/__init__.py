@@ -3,76 +3,46 @@
 The format is detected from the content, not the file name. No reader executes anything from a file.
 """
 
+import os
 from pathlib import Path
 
 from ...errors import UsageError
+from . import folders
+from .archives import read_archive
 from .arrays import Raw
-from .containers import read_npz, read_pickle
-from .idx import is_idx, read_idx_files, read_idx_with_siblings
-from .image_folder import read_image_folder
-from .streams import entries, first_bytes
-from .text import read_csv, read_json
+from .kinds import READERS, sniff
 
-READERS = {"idx": read_idx_with_siblings, "csv": read_csv, "json": read_json, "pickle": read_pickle, "npz": read_npz}
+ARCHIVES = ("zip", "tar")
 
 
 def read(path) -> Raw:
-    """Read a dataset of any supported format from a file or folder. Raises `UsageError` with file, position and remedy."""
+    """Read a dataset of any supported format from a file, a folder or an archive. Raises `UsageError` with position and remedy.
+
+    FOLDER/NAME, where no such file exists, selects the data set of this name in a folder: EMNIST/emnist-letters.
+    """
     path = Path(path)
     if path.is_dir():
         return read_folder(path)
-    return READERS[sniff(path)](path)
+    if os.path.lexists(path):
+        return read_file(path)
+    parent = next(parent for parent in [*path.parents, Path()] if os.path.exists(parent))
+    rest = path.relative_to(parent) if parent != Path() else path
+    if parent.is_dir() and len(rest.parts) == 1:
+        return read_folder(parent, path.name)
+    if parent.is_file() and sniff(parent) in ARCHIVES:
+        return read_archive(parent, lambda folder: read(folder / rest))
+    raise UsageError(f"{path}: no such file or folder; check --data_dir")
 
 
-def sniff(path) -> str:
-    """The format of a file from its first bytes: idx, json, pickle, npz or csv. Raises `UsageError` for any other."""
-    head = first_bytes(path)
-    if not head:
-        raise UsageError(f"{path}: the file is empty; download it again")
-    if is_idx(head):
-        return "idx"
-    if head[:4] == b"PK\x03\x04":
-        return "npz"
-    if head.lstrip()[:1] == b"[":
-        return "json"
-    if head[:1] == b"\x80" or head[:2] in (b"((", b"(l", b"(c", b"]q"):
-        return "pickle"
-    if head.lstrip(b'"\xef\xbb\xbf')[:5].lower() == b"label" or head[:1].isdigit() or head[:5] == b"pixel":
-        return "csv"
-    supported = "IDX, mnist.json.gz, mnist.pkl.gz, mnist.npz, a CSV of label and 784 pixels, or a folder of images"
-    raise UsageError(f"{path}: starts with {head[:8].hex(' ')}, which is not a supported format: {supported}")
+def read_file(path: Path) -> Raw:
+    """Read one file, or the archive that it is."""
+    kind = sniff(path)
+    return read_archive(path, folders.read_folder) if kind in ARCHIVES else READERS[kind](path)
 
 
-def read_folder(folder: Path) -> Raw:
-    """Read a folder of IDX files, with one dataset file, or with images in one subfolder per class."""
-    contents = entries(folder)
-    files = [path for path in contents if path.is_file()]
-    if not contents:
-        raise UsageError(f"{folder}: the folder is empty; put the dataset's files into it")
-    if any(path.is_dir() for path in contents):
-        return read_image_folder(folder)
-    formats, errors = _sniff_all(files)
-    idx = [path for path in files if formats[path] == "idx"]
-    if idx:
-        # An unreadable split must not be mistaken for a missing one.
-        for path, error in errors.items():
-            if any(word in path.name.lower() for word in ("train", "t10k", "test", "ubyte")):
-                raise error
-        return read_idx_files(idx, folder)
-    others = [path for path in files if formats[path]]
-    if len(others) == 1:
-        return READERS[formats[others[0]]](others[0])
-    names = ", ".join(path.name for path in (others or files)[:5])
-    what = "more than one dataset" if others else "no supported dataset"
-    raise UsageError(f"{folder}: contains {what} ({names}); pass a file as --data_dir")
-
-
-def _sniff_all(files) -> tuple[dict, dict]:
-    """The format of every file, None if not supported, and the errors of those files."""
-    formats, errors = {}, {}
-    for path in files:
-        try:
-            formats[path] = sniff(path)
-        except UsageError as error:
-            formats[path], errors[path] = None, error
-    return formats, errors
+def read_folder(folder: Path, dataset: str = "") -> Raw:
+    """Read the data set in a folder, or of several the one of this name."""
+    candidate = folders.survey(folder, dataset)
+    if candidate.kind == "archive":
+        return read_archive(candidate.paths[0], folders.read_folder)
+    return folders.read_candidate(candidate)

@@ -1,27 +1,29 @@
-"""Array containers: the pickle of deeplearning.net and Keras's npz. Nothing in them is executed."""
+"""Pickles of arrays: deeplearning.net's pairs and dicts of arrays. Nothing in them is executed."""
 
 import io
 import pickle
 import pickletools
-import re
-import zipfile
 
 import numpy as np
 
 from ...errors import UsageError
-from .arrays import Raw, to_bytes, validate
-from .streams import MAX_BYTES, open_stream, readable
+from .arrays import Raw, assemble_file
+from .keys import as_array, find_parts
+from .streams import open_stream
 
-# The opcodes of tuples, lists and arrays; none that builds other objects or allocates memory by a declared size.
+# The opcodes of tuples, lists, dicts and arrays; none that builds other objects or allocates memory by a declared size.
 OPCODES = frozenset(
     (
         "PROTO FRAME MARK STOP POP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT "
         "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 "
-        "TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_TUPLE LIST EMPTY_LIST APPEND APPENDS GLOBAL STACK_GLOBAL REDUCE BUILD "
+        "TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_TUPLE LIST EMPTY_LIST APPEND APPENDS "
+        "DICT EMPTY_DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD "
         "PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET MEMOIZE"
     ).split()
 )
-MAX_OPCODES = 10_000
+MAX_OPCODES = 1_000_000  # a list of labels has one for each
+MAX_CALLS = 200  # an array takes four
+CALLS = ("REDUCE", "BUILD")
 
 
 def _empty_array(kind, shape, code):
@@ -91,78 +93,52 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def read_pickle(path) -> Raw:
-    """`mnist.pkl.gz`: three (or two) pairs of images [n, 784] and labels [n]."""
+    """`mnist.pkl.gz`, three (or two) pairs of images [n, 784] and labels [n], or a dict of arrays with names."""
+    content = load_pickle(path)
+    if isinstance(content, dict):
+        parts, names, notes = find_parts(content, path)
+        raw = assemble_file("pickle", parts, path, names)
+        return Raw(raw.format, raw.splits, [*notes, *raw.notes], raw.findings, raw.classes)
+    if isinstance(content, (tuple, list)) and len(content) == 2 and all(isinstance(array, np.ndarray) for array in content):
+        return assemble_file("pickle", {"all": tuple(content)}, path)
+    pairs = isinstance(content, (tuple, list)) and len(content) in (2, 3)
+    if not pairs or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in content):
+        raise UsageError(f"{path}: a pickle, but not of two or three (images, labels) pairs, nor a dict of arrays")
+    names = ("train", "validation", "test") if len(content) == 3 else ("train", "test")
+    return assemble_file("pickle", {name: tuple(map(as_array, pair)) for name, pair in zip(names, content)}, path)
+
+
+def load_pickle(path):
+    """The content of a pickle of arrays, lists and dicts; the names in dicts as text. Raises `UsageError` for any other."""
     with open_stream(path) as stream:
         data = stream.read_all()
     try:
         _check_opcodes(data)
         content = ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+        return _with_text_keys(content)
     except UsageError:
         raise
     except Exception as error:  # unpickling can raise anything; the file then is not a pickle of arrays
-        reason = f"{type(error).__name__}: {error}"[:120]
+        reason = f"{type(error).__name__}: {error}"[:120].replace("\n", " ")
         raise UsageError(f"{path}: not a pickle of plain arrays ({reason}); use a file from a source you trust") from None
-    del data
-    pairs = isinstance(content, (tuple, list)) and len(content) in (2, 3)
-    if not pairs or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in content):
-        raise UsageError(f"{path}: a pickle, but not of two or three (images, labels) pairs")
-    names = ("train", "validation", "test") if len(content) == 3 else ("train", "test")
-    return _to_raw(path, "pickle", dict(zip(names, content)))
+
+
+def _with_text_keys(content, depth: int = 0):
+    """Dicts with text as keys, two levels deep; Python 2 wrote bytes."""
+    if not isinstance(content, dict) or depth > 1:
+        return content
+    texts = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in content.items()}
+    if not all(isinstance(key, str) for key in texts) or len(texts) > 1000:
+        raise pickle.UnpicklingError("a dict whose keys are not names of arrays")
+    return {key: _with_text_keys(value, depth + 1) for key, value in texts.items()}
 
 
 def _check_opcodes(data: bytes) -> None:
     """Reject opcodes that arrays do not need, and huge memo indices: 2^32 alone would exhaust the memory."""
+    calls = 0
     for count, (code, argument, position) in enumerate(pickletools.genops(io.BytesIO(data))):
-        if code.name not in OPCODES or count > MAX_OPCODES:
+        calls += code.name in CALLS
+        if code.name not in OPCODES or count > MAX_OPCODES or calls > MAX_CALLS:
             raise pickle.UnpicklingError(f"opcode {code.name} at byte {position:,} is not allowed")
         if code.name.endswith("PUT") and int(argument) > MAX_OPCODES:
             raise pickle.UnpicklingError(f"memo index {argument} at byte {position:,} is not allowed")
-
-
-def read_npz(path) -> Raw:
-    """Keras's `mnist.npz`: the arrays x_train, y_train, x_test and y_test."""
-    arrays = {}
-    try:
-        with readable(path), zipfile.ZipFile(path) as archive:
-            members = {re.sub(r"\.npy$", "", info.filename): info for info in archive.infolist()}
-            for name in ("x_train", "y_train", "x_test", "y_test"):
-                if name not in members:
-                    raise UsageError(f"{path}: no array {name} (the file has: {', '.join(list(members)[:8])})")
-                arrays[name] = _read_npy(archive, members[name], f"{path}: {name}")
-    except UsageError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy raise different errors for a broken file
-        raise UsageError(f"{path}: not a readable npz file ({type(error).__name__}: {error}); download it again") from None
-    return _to_raw(path, "npz", {split: (arrays[f"x_{split}"], arrays[f"y_{split}"]) for split in ("train", "test")})
-
-
-def _read_npy(archive, info, where) -> np.ndarray:
-    """One array, after checking that its header matches the file size: NumPy would allocate first."""
-    if info.file_size > MAX_BYTES:
-        raise UsageError(f"{where}: over {MAX_BYTES >> 20:,} MiB uncompressed, too large for a digit dataset; check the file")
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
-        if dtype.kind not in "uifb":
-            raise UsageError(f"{where}: an array of type {dtype}; it must be numeric")
-        count = 1
-        for size in shape:
-            count *= size
-        if count * dtype.itemsize != info.file_size - file.tell():
-            raise UsageError(f"{where}: its header declares {count:,} numbers, the file has another count; download it again")
-        data = file.read(count * dtype.itemsize)
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _to_raw(path, format_name: str, pairs: dict) -> Raw:
-    """The splits of a container, with pixels as uint8."""
-    splits, notes = {}, []
-    for split, (images, labels) in pairs.items():
-        where = f"{path}: {split}"
-        if not all(isinstance(array, np.ndarray) and array.ndim for array in (images, labels)):
-            raise UsageError(f"{where}: images and labels must be arrays of numbers")
-        pixels, scale = to_bytes(images, where)
-        splits[split] = validate(pixels, labels, where)
-        notes.append(f"{split}: pixels in {scale}")
-    return Raw(format_name, splits, notes)

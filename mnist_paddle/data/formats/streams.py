@@ -30,10 +30,7 @@ class Stream:
                 f"{self.path}: corrupt gzip data after {self.position:,} bytes ({error}); download it again"
             ) from None
         self.position += len(data)
-        if self.position > MAX_BYTES:
-            raise UsageError(
-                f"{self.path}: over {MAX_BYTES >> 20:,} MiB uncompressed, too large for a digit dataset; check the file"
-            )
+        require_size(self.position, self.path)
         return data
 
     def read_all(self) -> bytes:
@@ -71,14 +68,31 @@ def readable(path):
         raise UsageError(f"{path}: can't be read ({error.strerror or error})") from None
 
 
+def require_size(size: int, where) -> None:
+    """Raise `UsageError` for more bytes than any digit dataset has."""
+    if size > MAX_BYTES:
+        raise UsageError(f"{where}: over {MAX_BYTES >> 20:,} MiB uncompressed, too large for a digit dataset; check the file")
+
+
 def first_bytes(path, count: int = 16) -> bytes:
     """The first `count` bytes of the decompressed content."""
     with open_stream(path) as stream:
         return stream.read(count)
 
 
+# What systems and tools leave in folders, in lower case.
+JUNK = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "__pycache__"}
+PAPERS = {"readme", "license", "licence", "copying", "notice", "changelog", "citation", "authors"}
+
+
+def is_junk(name: str) -> bool:
+    """Whether a name is a hidden file or what a system leaves in a folder, such as desktop.ini and __MACOSX."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
 def entries(folder) -> list[Path]:
-    """The contents of a folder, sorted, without hidden files (such as .DS_Store) and Thumbs.db."""
+    """The contents of a folder, sorted, without hidden files, what systems leave there, README and license files."""
     with readable(folder):
         names = sorted(os.listdir(folder))
-    return [Path(folder, name) for name in names if not name.startswith(".") and name != "Thumbs.db"]
+    paths = [Path(folder, name) for name in names if not is_junk(name)]
+    return [path for path in paths if path.name.lower().partition(".")[0] not in PAPERS or path.is_dir()]

@@ -1,4 +1,4 @@
-"""Text formats: CSV and the course's JSON. Both are parsed one list of numbers at a time, in bounded memory."""
+"""The course's JSON, parsed one list of numbers at a time, in bounded memory."""
 
 import re
 import warnings
@@ -7,51 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from ...errors import UsageError
-from .arrays import MAX_IMAGES, PIXELS, Raw, to_bytes, validate
+from .arrays import MAX_IMAGES, PIXELS, Raw, assemble_file
 from .streams import CHUNK, open_stream
-
-
-def read_csv(path) -> Raw:
-    """Read lines of a label and 784 pixels, 0 to 255, with or without a header. Raises `UsageError` with the line number."""
-    rows = []
-    with open_stream(path) as stream, strict_numbers():
-        for number, line in lines(stream):
-            if number == 1 and not line.lstrip(b'\xef\xbb\xbf"')[:1].isdigit():
-                if not line.lstrip(b'\xef\xbb\xbf"').lower().startswith(b"label"):
-                    raise UsageError(f"{path}: line 1: the first column must be the label (Kaggle's test.csv has none)")
-                continue
-            if not line.strip():
-                continue
-            where = f"{path}: line {number}"
-            values = numbers(line, where)
-            if len(values) != PIXELS + 1:
-                raise UsageError(f"{where}: {len(values)} numbers; expected a label and {PIXELS} pixels")
-            if not np.isfinite(values).all() or (values != np.round(values)).any() or values.min() < 0 or values.max() > 255:
-                raise UsageError(f"{where}: pixels and label must be integers from 0 to 255")
-            rows.append(values.astype(np.uint8))
-            if len(rows) > MAX_IMAGES:
-                raise UsageError(f"{path}: over {MAX_IMAGES:,} images; check the file")
-    if not rows:
-        raise UsageError(f"{path}: no images; expected lines of a label and {PIXELS} pixels")
-    table = np.stack(rows)
-    return Raw("CSV", {"all": validate(table[:, 1:].copy(), table[:, 0].copy(), path)})
-
-
-def lines(stream):
-    """Yield (line number from 1, line). Raises `UsageError` for a line longer than any row of pixels."""
-    rest, number = b"", 0
-    while True:
-        data = stream.read(CHUNK)
-        *whole, rest = (rest + data).split(b"\n")
-        for line in whole:
-            number += 1
-            yield number, line
-        if len(rest) > CHUNK:
-            raise UsageError(f"{stream.path}: line {number + 1} is longer than 1 MiB; expected a label and {PIXELS} pixels")
-        if not data:
-            if rest:
-                yield number + 1, rest
-            return
 
 
 def numbers(text: bytes, where: str) -> np.ndarray:
@@ -80,7 +37,7 @@ def read_json(path) -> Raw:
 
     Raises `UsageError` for any other structure.
     """
-    splits, images, scales = {}, [], set()
+    splits, images = {}, []
     with open_stream(path) as stream, strict_numbers():
         for depth, values in number_lists(stream):
             split = SPLITS[min(len(splits), 2)]
@@ -93,18 +50,22 @@ def read_json(path) -> Raw:
                 if len(images) > MAX_IMAGES:
                     raise UsageError(f"{where}: over {MAX_IMAGES:,} images; check the file")
             elif depth == LABELS_DEPTH and len(splits) < len(SPLITS) and images:
-                pixels, scale = to_bytes(np.stack(images), f"{path}: {split}")
-                scales.add(scale)
-                splits[split], images = validate(pixels, values, f"{path}: {split}"), []
+                splits[split], images = (_compact(images), values), []
             else:
                 raise UsageError(f"{path}: {_LAYOUT}; unexpected list of numbers at bracket depth {depth}")
     if images or len(splits) not in (2, 3):
         raise UsageError(f"{path}: {_LAYOUT}; this file has {len(splits)} complete splits")
-    if len(scales) > 1:
-        raise UsageError(f"{path}: the splits have different pixel scales ({'; '.join(sorted(scales))})")
     if len(splits) == 2:
         splits["test"] = splits.pop("validation")
-    return Raw("JSON", splits, [f"pixels in {scales.pop()}"])
+    return assemble_file("JSON", splits, path)
+
+
+def _compact(images: list) -> np.ndarray:
+    """Images as bytes where they are integers from 0 to 255, which takes a quarter of the memory."""
+    stack = np.stack(images)
+    with np.errstate(invalid="ignore"):
+        small = stack.astype(np.uint8)
+    return small if (small == stack).all() else stack
 
 
 _LAYOUT = "the layout must be [train, validation, test], each [images, labels]"
