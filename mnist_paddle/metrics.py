@@ -80,7 +80,7 @@ def report_text(confusion: np.ndarray, names=None) -> str:
     `names` are those of the classes, by label (default: the labels).
     """
     confusion = np.asarray(confusion)
-    names = [_shorten(str(name)) for name in (range(len(confusion)) if names is None else names)]
+    names = [shorten(str(name), 20) for name in (range(len(confusion)) if names is None else names)]
     rows = per_class(confusion, names)
     if len(rows) <= MANY:
         return "\n".join([*_class_table(rows), "", *_matrix(confusion, names)])
@@ -88,7 +88,7 @@ def report_text(confusion: np.ndarray, names=None) -> str:
     head = f"the {min(WORST, len(rows))} worst of {len(confusion)} classes"
     lines = [head, *_class_table(rows[:WORST]), "", "most often confused: label -> prediction, images"]
     pairs = most_confused(confusion)
-    lines += [f"  {_pad(names[label], 12, '>')} -> {_pad(names[other], 12)}  {count:6,}" for label, other, count in pairs]
+    lines += [f"  {_pad(names[label], 20, '>')} -> {_pad(names[other], 20)}  {count:6,}" for label, other, count in pairs]
     return "\n".join(lines if pairs else [*lines, "  none"])
 
 
@@ -102,11 +102,15 @@ def _class_table(rows: list) -> list[str]:
 
 
 def _matrix(confusion: np.ndarray, names: list) -> list[str]:
-    """The confusion matrix; a column is headed by the first letters of a name, which its row shows whole."""
-    side = max(5, *map(display_width, names))
+    """The confusion matrix; where a name is too long to head a column, labels do, and the rows have both."""
     width = max(5, len(str(confusion.max())) + 1)
+    heads = names
+    if max(map(display_width, names)) >= width:
+        heads = [str(label) for label in range(len(names))]
+        names = [f"{label} {name}" for label, name in enumerate(names)]
+    side = max(5, *map(display_width, names))
     lines = ["confusion matrix: rows are labels, columns predictions"]
-    lines.append(" " * side + "".join(_pad(_shorten(name, width - 1), width, ">") for name in names))
+    lines.append(" " * side + "".join(_pad(head, width, ">") for head in heads))
     for name, row in zip(names, confusion):
         lines.append(_pad(name, side, ">") + "".join(f"{count or '.':>{width}}" for count in row))
     return lines
@@ -126,13 +130,18 @@ def _pad(text: str, width: int, align: str = "<") -> str:
     return spaces + text if align == ">" else text + spaces
 
 
-def _shorten(text: str, width: int = 12) -> str:
-    """The beginning of a text that takes more than `width` columns, with a sign that something is missing."""
+def shorten(text: str, width: int) -> str:
+    """A text that takes at most `width` columns: its middle is left out, since names often share a beginning.
+
+    >>> shorten("left front wheel 12", 12)
+    'left fr…l 12'
+    """
     if display_width(text) <= width:
         return text
-    while display_width(text) >= width:
-        text = text[:-1]
-    return f"{text}…"
+    head, tail = text, text[-(width // 3) :]
+    while head and display_width(head) + 1 + display_width(tail) > width:
+        head = head[:-1]
+    return f"{head}…{tail}"
 
 
 @dataclass(frozen=True)
@@ -188,7 +197,7 @@ class Evaluation:
 
         `names` replace those of the classes, such as shorter ones.
         """
-        names = [_shorten(name, 8) for name in (names or self.classes)]
+        names = [shorten(name, 8) for name in (names or self.classes)]
         if self.is_regression:
             values = [float(value) for value in self.outputs[examples, 0]]
             shown = [f"({value:.1f})" if abs(value) < 1000 else f"({value:.1e})" for value in values]

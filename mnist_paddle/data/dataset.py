@@ -165,9 +165,14 @@ def load_dataset(
     stratified share of anything else. `validation_size`: how many (None: 10,000, or a sixth of a smaller dataset).
     `log` receives progress messages. Raises `UsageError` for data that can't be downloaded, read or split.
     """
-    raw, source = DATASETS.pick(name)(data_dir, log)
+    raw, source = read_raw(name, data_dir, log)
     how = {"validation_size": validation_size, "validation_split": validation_split}
     return split_raw(raw, {"dataset": name, "data_dir": None if data_dir is None else str(data_dir), **how}, source)
+
+
+def read_raw(name: str, data_dir: Optional[str], log) -> tuple[Raw, str]:
+    """The parts of a dataset as its source has them, and a description of the source. Raises `UsageError`."""
+    return DATASETS.pick(name)(data_dir, log)
 
 
 def split_raw(raw: Raw, settings: dict, source: str = "") -> Dataset:

@@ -3,6 +3,8 @@
 import functools
 import math
 
+from ..metrics import shorten
+
 DEFAULT = "DejaVu Sans"  # comes with matplotlib
 # Fonts with Chinese characters or other scripts, by words of their names, the likely ones first.
 LIKELY = ("Noto Sans CJK", "Source Han", "WenQuanYi", "YaHei", "PingFang", "SimHei", "Heiti", "Hiragino", "Noto", "Unicode")
@@ -48,8 +50,7 @@ def drawable(classes) -> tuple:
     shown = []
     for label, name in enumerate(classes):
         known = every or fonts_for(name) == (DEFAULT,)
-        short = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
-        shown.append(short if known else f"#{label}")
+        shown.append(shorten(name, LONGEST) if known else f"#{label}")
     return tuple(shown)
 
 
