@@ -21,6 +21,7 @@ from .experiment.commands import quote
 from .experiment.endings import UNWRITABLE, diverged, interrupted, unwritable
 from .experiment.evaluation import evaluate
 from .experiment.folder import Log, RunFolder
+from .experiment.network import model_arguments
 from .experiment.recording import describe, last_point_is_due, record, run_evaluation, training_point
 from .experiment.sanity import check_settings
 from .experiment.setup import Loss, Setup, check_ranks_agree, make_setup
@@ -59,8 +60,9 @@ def fit(
     with RunFolder(log, dry_run=config.dry_run) as folder:
         try:
             found = resuming.find(config, folder, dataset)
-            setup = make_setup(config, dataset, folder, recorded=found and found.settings, on_point=on_point)
-            state = build(config, setup.strategy, model)
+            before = {"recorded": found.settings, "normalization": found.normalization} if found else {}
+            setup = make_setup(config, dataset, folder, on_point=on_point, **before)
+            state = build(config, setup.strategy, model, trained_on=setup.trained_on)
             if found:
                 resuming.check(found, setup, state)
                 resuming.apply(found, setup, state)
@@ -131,7 +133,7 @@ def train(setup: Setup, state: State, stop: StopRequest) -> None:
         communication.watchdog().set_advice(f"the checkpoints are intact; resume with --resume --output_dir {folder}")
     setup.log(describe(setup, state))
     if state.step == 0:
-        setup.folder.curves.images(0, "train/first_batch", *setup.loader().samples(24))
+        setup.folder.curves.images(0, "train/first_batch", *setup.loader().samples(24, setup.dataset.classes))
     model = state.strategy.replicate(state.model)  # distributed, 3 of 3: paddle.DataParallel, which averages their gradients
     model.train()
     clock, agreed, seconds_before = Stopwatch(), Agreed(), state.seconds
@@ -240,8 +242,9 @@ def final_evaluation(setup: Setup, state: State, stop: StopRequest) -> None:
 def finish(setup: Setup, state: State) -> dict:
     """Open the test set, once, with the best weights; write report and figures; print the summary."""
     folder = setup.folder
+    arguments = model_arguments(setup.config.model, setup.config.model_arguments(), len(setup.dataset.classes))
     # A network given in Python can't be drawn by another process.
-    drawing = nullcontext() if state.own_model else folder.drawing_graph(setup.config.model, setup.config.model_arguments())
+    drawing = nullcontext() if state.own_model else folder.drawing_graph(setup.config.model, arguments)
     with drawing:
         checkpoint.restore_model(state.model, state.best, folder.path)
         evaluation = evaluate(state.model, setup.dataset.test, setup.loss_function, state.strategy)

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mnist_paddle.data.dataset import Dataset, Split
 
-FONTS = sorted(Path(matplotlib.get_data_path(), "fonts", "ttf").glob("DejaVuS*.ttf"))
+FOLDER = Path(matplotlib.get_data_path(), "fonts", "ttf")
+FONTS = [path for path in sorted(FOLDER.glob("DejaVuS*.ttf")) if "Display" not in path.name]
 LETTERS = tuple(string.ascii_lowercase)
 # 100 classes: letters, digits, Greek and mathematical signs, by names as an engineer would give them.
 SIGNS = string.ascii_letters + string.digits + "αβγδεζηθικλμνξπρστυφχψω" + "∑∏∫√∞≈≠≤≥±÷×∂∇∈"

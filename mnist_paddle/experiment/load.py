@@ -7,12 +7,12 @@ import paddle
 
 from ..config import make_config, settings_of
 from ..data.dataset import MNIST_PIXELS, class_names
-from ..data.formats.arrays import DIGITS
 from ..errors import UsageError
+from ..metrics import DIGITS
 from ..system.global_state import fresh_global_state
 from ..system.paths import StrPath
 from . import checkpoint
-from .network import build_model
+from .network import TrainedOn, build_model
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def load_trained(path: StrPath) -> TrainedModel:
         model = build_model(config.model, config.model_arguments(), len(classes))
         checkpoint.restore_model(model, checkpoint.weights(arrays), path)
     model.eval()
-    model.normalization, model.classes = (mean, std), classes  # for `evaluate`, whose caller has the layer alone
+    model.trained_on = TrainedOn(classes, (mean, std))
     # As recorded: runs of early versions have paths relative to the folder in which they were trained.
     settings = {**settings_of(config), "data_dir": config.data_dir, "init_from": config.init_from}
     return TrainedModel(model, settings, classes, mean, std, str(progress.get("data") or ""))
