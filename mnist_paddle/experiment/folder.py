@@ -129,7 +129,8 @@ class RunFolder:
 
     def draw_curves(self) -> None:
         """The training so far as plots/curves.png."""
-        self.figure("curves.png", plots.draw_curves, self.path / curves.METRICS)
+        if self.main:
+            self.figure("curves.png", plots.draw_curves, self.path / curves.METRICS)
 
     def figure(self, name: str, draw: Callable[..., None], *content: object) -> None:
         """One figure in plots/, titled with the run's name. If it can't be drawn, the log says so; a full disk ends the run."""
