@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..metrics import most_confused
+from ..metrics import display_width, most_confused
 from .libraries import default_style
 from .names import drawable, thinned, use_fonts
 
@@ -234,7 +234,7 @@ def _grid_figure(images, captions, title: str = ""):
         axes.imshow(
             image, cmap="gray", vmin=0, vmax=255, extent=(left, left + side, lower, lower - side), interpolation="nearest"
         )
-        size = 9 if len(caption) <= 14 else 7
+        size = min(9, 140 / max(display_width(caption), 1))  # 8 captions side by side
         axes.text(left + side / 2, lower - side - 2, caption, fontsize=size, ha="center", va="bottom", parse_math=False)
     axes.set(xlim=(0, width), ylim=(height, 0))
     if title:
