@@ -181,7 +181,7 @@ def test_a_single_split_is_divided_without_overlap_and_deterministically(write, 
     together = rows["train"] | rows["validation"] | rows["test"]
     assert together == {image.tobytes(): label for image, label in zip(*make_digits(70, 3))}
     assert sum(map(len, rows.values())) == len(together) == 70
-    assert "10 of 70 images used for testing, always the same" in first.notes[-2]
+    assert "10 of 70 images used for testing, always the same" in first.notes[-1]
 
 
 ORDERS = {"by class": np.argsort, "mixed": lambda labels: np.arange(len(labels))}

@@ -71,8 +71,6 @@ def with_validation(splits: dict, size, method: str, notes: list) -> tuple:
     if method == "last":
         first = total - size
         return tuple(array[:first] for array in train), tuple(array[first:] for array in train)
-    if size:
-        notes.append(f"validation: {size:,} of {total:,} training images, the same share of every class, always the same")
     return cut(train, stratified(train[1], size))
 
 
