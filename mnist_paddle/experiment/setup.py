@@ -17,7 +17,7 @@ from ..losses import load_loss
 from ..schedules import Schedule, make_schedule
 from ..system.device import set_device
 from .folder import Log, RunFolder
-from .network import TrainedOn
+from .network import TrainedOn, model_arguments
 from .sanity import notes
 
 DATA = ("dataset", "data_dir", "validation_size", "validation_split")
@@ -135,6 +135,12 @@ def data_settings(dataset: Dataset, recorded: Optional[dict]) -> dict:
     """
     source = recorded or dataset.settings or {"dataset": "arrays", "data_dir": None}
     return {name: source[name] for name in DATA if name in source}
+
+
+def network_arguments(setup: Setup) -> dict:
+    """The arguments of the network that the settings name, with its number of outputs."""
+    config = setup.config
+    return model_arguments(config.model, config.model_arguments(), len(setup.dataset.classes))
 
 
 def check_ranks_agree(setup: Setup, start: str) -> None:
