@@ -204,7 +204,8 @@ class Evaluation:
         else:
             confidence = self.probabilities[examples, self.predictions[examples]]
             shown = [f"{100 * p:.0f} %" for p in confidence]
-        return [f"{names[self.labels[i]]} → {names[self.predictions[i]]}  {value}" for i, value in zip(examples, shown)]
+        pairs = zip(self.labels[examples].astype(int), self.predictions[examples], shown)
+        return [f"{names[label]} → {names[predicted]}  {value}" for label, predicted, value in pairs]
 
     def summary(self) -> dict:
         """All metrics as plain numbers for JSON; None for non-finite values."""

@@ -109,7 +109,7 @@ def other_part(raw, part, name: str, source: str) -> tuple[str, Split]:
 def with_labels_of(known: tuple, split: Split, classes: tuple, source: str) -> Split:
     """The same images with labels of the classes that the network knows, matched by name."""
     require_labels(split.labels, len(classes), f"{source}: ")
-    names = [classes[label] for label in np.unique(split.labels).tolist()]
+    names = [classes[int(label)] for label in np.unique(split.labels)]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
@@ -120,7 +120,7 @@ def with_labels_of(known: tuple, split: Split, classes: tuple, source: str) -> S
         return split
     tell(f"note: the classes of {source} are matched with those of the network by their names")
     labels = np.array([known.index(name) if name in known else 0 for name in classes], np.uint16)
-    return Split(split.images, labels[split.labels])
+    return Split(split.images, labels[split.labels.astype(np.int64)])
 
 
 def tell(text: str) -> None:

@@ -155,7 +155,11 @@ class Curves:
             return {"step": int(step), **dict(zip(names, pr_counts(labels == label, probabilities[:, label])))}
 
         for label in worst_classes(labels, probabilities, MOST_PR_CURVES):
-            tag = f"digits/{label}" if classes is None or classes == DIGITS else f"classes/{classes[label].replace('%', '٪')}"
+            tag = (
+                f"digits/{label}"
+                if classes is None or classes == DIGITS
+                else f"classes/{classes[label].replace('%', ' percent')}"
+            )
             self.add_record("train", "pr_curve_raw", tag, counts, label)
 
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
