@@ -22,7 +22,7 @@ __all__ = ["CHOICES", "TABLES", "Config", "choices", "is_sane", "make_config", "
 PATHS = ("data_dir", "output_dir", "init_from")
 # What a new run takes from the checkpoint of --init_from, where it is not told otherwise: setting -> what goes with it.
 INHERITED = {
-    "dataset": ("data_dir", "validation_size"),
+    "dataset": ("data_dir", "validation_size", "validation_split"),
     "model": ("model_args", "activation"),
     "loss": ("loss_args",),
 }
@@ -52,6 +52,7 @@ class Config:
     validation_size: Optional[int] = setting(
         None, "images held out for validation (default: a sixth)", 0, words="a number of images, such as 5000"
     )
+    validation_split: str = setting("auto", "stratified, last, auto (the data's own)")
     reader: str = setting("async", "sync, async (a worker), resident (on device)", free=True)
     augment: str = setting("none", "transform of training images, see --list")
 

@@ -2,9 +2,9 @@
 
 Training takes the mean, evaluation the sum, so that every example counts once in uneven batches and on several ranks.
 
-A loss compares the label with either ten scores or a single number per example. Shapes are checked: subtracting labels [n]
-from predictions [n, 1] would silently broadcast to [n, n], and the best such a network can do is to predict the mean digit.
-That is the plateau at 8.28, the variance of the labels, in the course's first chapters.
+A loss compares the label with either one score per class or a single number per example. Shapes are checked: subtracting
+labels [n] from predictions [n, 1] would silently broadcast to [n, n], and the best such a network can do is to predict the
+mean digit. That is the plateau at 8.28, the variance of the labels, in the course's first chapters.
 """
 
 import functools
@@ -33,21 +33,21 @@ def load_loss(name: str, arguments: dict) -> Callable[[paddle.Tensor, paddle.Ten
 
 @LOSSES.register
 def mse_scalar(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Tensor:
-    """Squared error between a single output and the digit: [n, 1] and [n] -> [n]; the article's first loss."""
+    """Squared error between a single output and the label: [n, 1] and [n] -> [n]; the article's first loss."""
     _check(outputs, labels, needs_one=True)
     return (outputs.squeeze(1) - labels.astype(outputs.dtype)) ** 2
 
 
 @LOSSES.register
 def mse(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Tensor:
-    """Squared error against the one-hot label, averaged over classes: [n, 10] and [n] -> [n] (Brier 1950)."""
+    """Squared error against the one-hot label, averaged over classes: [n, k] and [n] -> [n] (Brier 1950)."""
     _check(outputs, labels)
     return ((outputs - F.one_hot(labels, outputs.shape[1])) ** 2).mean(axis=1)
 
 
 @LOSSES.register
 def cross_entropy(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Tensor:
-    """Negative log-likelihood of the labels under softmax: [n, 10] scores, [n] labels -> [n] losses, in nats.
+    """Negative log-likelihood of the labels under softmax: [n, k] scores, [n] labels -> [n] losses, in nats.
 
     Uses Paddle's fused operator. Its gradients are exact, but on a CPU its values are clipped at 64 nats; larger values are
     computed here as logsumexp(scores) minus the label's score. An infinite score gives a non-finite loss.
@@ -79,7 +79,7 @@ def _clipped_amount(outputs: paddle.Tensor, labels: paddle.Tensor, losses: paddl
 
 
 def _label_scores(outputs: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-    """The score of the labeled class: [n, 10] and [n] -> [n, 1]."""
+    """The score of the labeled class: [n, k] and [n] -> [n, 1]."""
     return paddle.take_along_axis(outputs, labels.unsqueeze(1), 1)
 
 

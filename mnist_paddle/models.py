@@ -1,6 +1,6 @@
 """Model zoo: networks that map images [n, 1, 28, 28] to outputs [n, outputs].
 
-The default of ten outputs are class scores (logits); `outputs=1` is a regression head for mean squared error.
+The outputs are class scores (logits), ten by default; `outputs=1` is a regression head for mean squared error.
 Each function returns a plain `paddle.nn.Layer`, so `MODELS["cnn"]()` works in a notebook.
 
 >>> list(MODELS["linear"](outputs=1)[1].weight.shape)

@@ -23,7 +23,7 @@ from .experiment.evaluation import evaluate
 from .experiment.folder import Log, RunFolder
 from .experiment.recording import describe, last_point_is_due, record, training_point, validate
 from .experiment.sanity import check_settings
-from .experiment.setup import Loss, Setup, check_ranks_agree, make_setup
+from .experiment.setup import Loss, Setup, check_ranks_agree, make_setup, network_arguments
 from .experiment.state import State, build, start_from, update_average
 from .experiment.stopping import Agreed, agree, reason_to_stop
 from .experiment.summary import make_report, summary
@@ -59,8 +59,9 @@ def fit(
     with RunFolder(log, dry_run=config.dry_run) as folder:
         try:
             found = resuming.find(config, folder, dataset)
-            setup = make_setup(config, dataset, folder, recorded=found.settings if found else None, on_point=on_point)
-            state = build(config, setup.strategy, model)
+            before = {"recorded": found.settings, "normalization": found.normalization} if found else {}
+            setup = make_setup(config, dataset, folder, on_point=on_point, **before)
+            state = build(config, setup.strategy, model, trained_on=setup.trained_on)
             if found:
                 resuming.check(found, setup, state)
                 resuming.apply(found, setup, state)
@@ -131,7 +132,7 @@ def train(setup: Setup, state: State, stop: StopRequest) -> None:
         communication.watchdog().set_advice(f"the checkpoints are intact; resume with --resume --output_dir {folder}")
     setup.log(describe(setup, state))
     if state.step == 0:
-        setup.folder.curves.images(0, "train/first_batch", *setup.loader().samples(24))
+        setup.folder.curves.images(0, "train/first_batch", *setup.loader().samples(24, setup.dataset.classes))
     model = state.strategy.replicate(state.model)  # distributed, 3 of 3: paddle.DataParallel, which averages their gradients
     model.train()
     clock, agreed, seconds_before = Stopwatch(), Agreed(), state.seconds
@@ -241,7 +242,7 @@ def finish(setup: Setup, state: State) -> dict:
     """Open the test set, once, with the best weights; write report and figures; print the summary."""
     folder = setup.folder
     # A network given in Python can't be drawn by another process.
-    drawing = nullcontext() if state.own_model else folder.drawing_graph(setup.config.model, setup.config.model_arguments())
+    drawing = nullcontext() if state.own_model else folder.drawing_graph(setup.config.model, network_arguments(setup))
     with drawing:
         checkpoint.restore_model(state.model, state.best, "the best weights")
         evaluation = evaluate(state.model, setup.dataset.test, setup.loss_function, state.strategy)

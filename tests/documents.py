@@ -38,6 +38,7 @@ def commands() -> list:
 
 def check_train(words, small) -> None:
     """The flags are valid, files that they name can be read, and one step can be made."""
+    from mnist_paddle.experiment.network import TrainedOn
     from mnist_paddle.experiment.state import build
     from mnist_paddle.trainer import train_step
 
@@ -48,7 +49,8 @@ def check_train(words, small) -> None:
             raise
         return
     data = small if config.data_dir is None else load_dataset(config.dataset, config.data_dir, log=lambda text: None)
-    state, batches = build(config), Loader(data.train, 8, augment=config.augment).batches()
+    state = build(config, trained_on=TrainedOn(data.classes))
+    batches = Loader(data.train, 8, augment=config.augment).batches()
     train_step(state, state.model, load_loss(config.loss, config.loss_args), next(batches), 1e-3)
     batches.close()
     assert state.step == 1
@@ -69,7 +71,7 @@ def check_evaluate(words, small) -> None:
     arguments = parse(words)
     checkpoint.load(arguments.run)
     if arguments.data_dir:
-        load_dataset(arguments.dataset, arguments.data_dir, log=lambda text: None)
+        load_dataset(arguments.dataset or "custom", arguments.data_dir, log=lambda text: None)
 
 
 def check_parsed(name: str):

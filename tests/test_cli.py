@@ -50,7 +50,7 @@ def test_evaluate_on_another_dataset(run_script, data, tmp_path):
     assert run_script("train", *QUICK, "--dataset", "custom", "--data_dir", data, "--output_dir", "run").returncode == 0
     other = write_csv(tmp_path / "other.csv", make_digits(70, seed=5))
     done = run_script("evaluate", "run", "--dataset", "custom", "--data_dir", other, "--json")
-    assert json.loads(done.stdout)["count"] == 10
+    assert json.loads(done.stdout)["count"] == 70
 
 
 def test_without_output_dir_every_run_gets_a_folder_of_its_own(run_script, data):

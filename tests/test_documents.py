@@ -48,10 +48,11 @@ def reader(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     for name in ("configs", "scripts", "tests"):
         (folder / name).symlink_to(ROOT / name)
-    for name in ("RUN", "mine", "kept"):
+    for name in ("RUN", "mine", "kept", "letters"):
         shutil.copytree(ROOT / "tests" / "runs" / "0.1.0", folder / "runs" / name)
     shutil.copy(folder / "runs" / "kept" / "last.safetensors", folder / "runs" / "kept" / "step_00003000.safetensors")
-    write_pictures(folder / "my_digits", make_digits(100))
+    for name in ("my_digits", "my_letters", "other_letters"):
+        write_pictures(folder / name, make_digits(100))
     write_csv(folder / "train.csv", make_digits(100))
     write_npz(folder / "FILE.npz", make_digits(60), make_digits(20)).rename(folder / "FILE")
     write_npz(folder / "digits.npz", make_digits(600), make_digits(100, seed=1))

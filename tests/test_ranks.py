@@ -27,6 +27,7 @@ SAME = {
 }
 OTHER = {
     "batch norm": {"model": "resnet", "model_args": {"channels": [8, 8]}},
+    "letters": {"model": "cnn", "model_args": {"hidden": 32}, "letters": True},  # 26 classes
     "wide": {"model": "cnn", "model_args": {"hidden": 32, "dropout": 0.2}},
 }
 STRATEGIES = {
@@ -80,8 +81,8 @@ def names(strategy: str) -> list:
     """What is trained with a strategy: models whose optimizer it allows."""
     return {
         "server": ["linear", "fc", "cnn", "lenet", "rnn", "batch norm"],
-        "model": ["cnn", "lenet", "rnn", "group", "accumulated", "wide", "batch norm"],
-        "columns": ["lenet", "wide"],
+        "model": ["cnn", "lenet", "rnn", "group", "accumulated", "letters", "wide", "batch norm"],
+        "columns": ["lenet", "letters", "wide"],
     }[strategy]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from digits import make_digits
+from letters import letters
 
 from mnist_paddle import Config, UsageError, evaluate, fit, load_loss, load_model
 from mnist_paddle.cli import entry
@@ -32,7 +33,7 @@ def in_float64() -> None:
     global_state.DTYPE = "float64"
     paddle.set_default_dtype("float64")
     normalize = loader.normalize
-    evaluation.normalize = evaluation.normalize = lambda pixels: normalize(pixels).astype(np.float64)
+    evaluation.normalize = lambda pixels, *values: normalize(pixels, *values).astype(np.float64)
     loader.normalize = evaluation.normalize
 
 
@@ -49,11 +50,12 @@ def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
         return no_sync(model)
 
     by_rank = settings.pop("by_rank", None)  # settings of one rank only
+    data = letters(images=24) if settings.pop("letters", False) else data
     settings = {"batch_size": 60, "epochs": 2, "threads": 1, "output_dir": str(folder / name), **settings}
     if by_rank and communication.rank() == by_rank[0]:
         settings |= by_rank[1]
     paddle.DataParallel.no_sync = counted
-    trainer.build = lambda *arguments: built.append(build(*arguments)) or built[0]
+    trainer.build = lambda *arguments, **named: built.append(build(*arguments, **named)) or built[0]
     try:
         fit(Config(**settings), data, log=print)
         tensors = {key: tensor.numpy() for key, tensor in built[0].model.state_dict().items()}

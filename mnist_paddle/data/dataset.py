@@ -1,22 +1,32 @@
 """Datasets: train, validation and test splits from raw arrays, and checks for problems in them."""
 
+import math
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Optional
 
 import numpy as np
 
 from ..errors import UsageError
-from ..registry import Registry
+from ..registry import Registry, unknown
 from . import sources
 from .formats.arrays import DIGITS, Raw
+from .splits import with_test, with_validation
 
 DATASETS = Registry("dataset", given=("data_dir", "say"))
 
 
+# Mean and standard deviation of MNIST's 60,000 training images, pixels from 0 to 255.
+MNIST_PIXELS = (33.3184, 78.5675)
+COURSE = ("mnist", "fashion_mnist")  # the last 10,000 of their training images validate, as in the course
+SPLITTING = ("auto", "stratified", "last")  # --validation_split
+MAX_CLASSES, LONGEST_NAME = 1000, 100
+
+
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [n, 28, 28], white on black, and labels uint8 [n], 0 to 9. Raises `UsageError` for other arrays."""
+    """Images uint8 [n, 28, 28], white on black, and labels [n], integers from 0. Raises `UsageError` for other arrays."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -31,9 +41,8 @@ class Split:
             raise UsageError(f"{len(self.images):,} images, but labels of shape {list(self.labels.shape)}")
         labels = self.labels
         if not (labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and (labels == np.floor(labels)).all())):
-            raise UsageError(f"labels must be integers from 0 to 9; got {labels.dtype} {labels[:3].tolist()} ...")
-        if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() <= 9):
-            raise UsageError(f"labels must be 0 to 9; got {self.labels.min()} to {self.labels.max()}")
+            raise UsageError(f"labels must be integers; got {labels.dtype} {labels[:3].tolist()} ...")
+        require_labels(labels, MAX_CLASSES)
 
     def __len__(self):
         return len(self.images)
@@ -43,9 +52,29 @@ class Split:
         return Split(self.images[start:stop], self.labels[start:stop])
 
 
+def require_labels(labels: np.ndarray, classes: int, where: str = "") -> None:
+    """Raise `UsageError` for labels that are not from 0 to `classes` - 1."""
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise UsageError(f"{where}labels must be 0 to {classes - 1}; got {labels.min()} to {labels.max()}")
+
+
+def class_names(names) -> tuple:
+    """The names of 2 to 1,000 classes as text. Raises `UsageError` for other counts, no text, and names used twice."""
+    names = tuple(str(name) for name in names)
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise UsageError(f"{len(names):,} classes; a dataset has 2 to {MAX_CLASSES:,}")
+    for name in names:
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            raise UsageError(f"{name[:40]!r} can't name a class; names are 1 to {LONGEST_NAME} printable characters")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"two classes are called {twice!r}; names must differ")
+    return names
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits and their source. The train and validation splits are views of one array."""
+    """Three splits, the names of their classes and their source. Labels count into `classes`."""
 
     name: str
     train: Split
@@ -56,6 +85,18 @@ class Dataset:
     findings: list = field(default_factory=list)  # what the reader found doubtful
     classes: tuple = DIGITS  # the names of the classes, by label
     settings: dict = field(default_factory=dict)  # arguments of `load_dataset` to load it again; empty for arrays
+    constants: Optional[tuple] = None  # mean and standard deviation to normalize with; None: those of the training images
+
+    def __post_init__(self):
+        object.__setattr__(self, "classes", class_names(self.classes))
+        for name in ("train", "validation", "test"):
+            labels = getattr(self, name).labels
+            require_labels(labels, len(self.classes), f"{self.name}, {name}: ")
+
+    @cached_property
+    def normalization(self) -> tuple:
+        """Mean and standard deviation of the training pixels, from 0 to 255, as two floats."""
+        return pixel_statistics(self.train.images) if self.constants is None else self.constants
 
     def fingerprint(self) -> str:
         """A short text that changes with any image, label or split boundary (CRC-32)."""
@@ -64,6 +105,18 @@ class Dataset:
             checksum = zlib.crc32(np.ascontiguousarray(split.labels), zlib.crc32(np.ascontiguousarray(split.images)))
             sums.append(f"{len(split)}:{checksum:08x}")
         return " ".join(sums)
+
+
+def pixel_statistics(images: np.ndarray) -> tuple:
+    """Mean and standard deviation of uint8 images, exact up to the last rounding; (0.0, 1.0) for none or one gray alone."""
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(images), 4096):  # in blocks: bincount makes eight bytes of every pixel
+        counts += np.bincount(images[start : start + 4096].ravel(), minlength=256)
+    total, values = int(counts.sum()), np.arange(256)
+    if np.count_nonzero(counts) < 2:
+        return 0.0, 1.0
+    first, second = int(counts @ values), int(counts @ values**2)
+    return first / total, math.sqrt(total * second - first * first) / total
 
 
 @DATASETS.register
@@ -98,57 +151,76 @@ def arrays(data_dir, log, /) -> tuple:
 
 
 def load_dataset(
-    name: str = "mnist", data_dir: Optional[str] = None, validation_size: Optional[int] = None, log=print
+    name: str = "mnist",
+    data_dir: Optional[str] = None,
+    validation_size: Optional[int] = None,
+    log=print,
+    *,
+    validation_split: str = "auto",
 ) -> Dataset:
     """Load a dataset and split it.
 
-    The last `validation_size` training images become the validation split, as in the course (None: 10,000, or a sixth of a
-    smaller dataset). `log` receives progress messages. Raises `UsageError` for data that can't be downloaded, read or split.
+    `validation_split` says which images validate: "stratified" takes the same share of every class at random, "last" the end of
+    the training images, as in the course; "auto" the source's own validation set if it has one, the last of MNIST, and a
+    stratified share of anything else. `validation_size`: how many (None: 10,000, or a sixth of a smaller dataset).
+    `log` receives progress messages. Raises `UsageError` for data that can't be downloaded, read or split.
     """
-    raw, source = DATASETS.pick(name)(data_dir, log)
-    notes = list(raw.notes)
-    splits = _with_test(raw, notes)
-    train = _merge_validation(splits)
-    size = min(10_000, len(train) // 6) if validation_size is None else validation_size
-    if size < 0:
-        raise UsageError(f"--validation_size must be at least 0; got {size}")
-    if size >= len(train):
-        raise UsageError(
-            f"--validation_size {size} leaves none of the {len(train):,} training images; use at most {len(train) // 6:,}"
-        )
-    cut = len(train) - size
-    settings = {"dataset": name, "data_dir": None if data_dir is None else str(data_dir), "validation_size": validation_size}
-    parts = train.slice(0, cut), train.slice(cut, len(train)), Split(*splits["test"])
-    return Dataset(name, *parts, source, notes, list(raw.findings), raw.classes, settings)
+    raw, source = read_raw(name, data_dir, log)
+    how = {"validation_size": validation_size, "validation_split": validation_split}
+    return split_raw(raw, {"dataset": name, "data_dir": None if data_dir is None else str(data_dir), **how}, source)
+
+
+def read_raw(name: str, data_dir: Optional[str], log) -> tuple[Raw, str]:
+    """The parts of a dataset as its source has them, and a description of the source. Raises `UsageError`."""
+    return DATASETS.pick(name)(data_dir, log)
+
+
+def split_raw(raw: Raw, settings: dict, source: str = "") -> Dataset:
+    """The dataset that `load_dataset` would make of a source already read; `settings` are its arguments."""
+    name, method = settings["dataset"], settings["validation_split"]
+    if method not in SPLITTING:
+        raise UsageError(f"--validation_split: {unknown('way of splitting', method, SPLITTING)}")
+    notes, is_mnist = list(raw.notes), name == "mnist" or sources.is_original(raw, sources.MNIST)
+    if is_mnist and name == "custom":
+        notes.append("this is MNIST itself: treated as --dataset mnist")
+    if method == "auto":
+        own = "own" if "validation" in raw.splits else "stratified"
+        method = "last" if is_mnist or name in COURSE else own
+    splits = with_test(raw, method, notes)
+    missing = [part for part in ("train", "test") if part not in splits]
+    if missing:
+        raise UsageError(f"{source or name}: has no {missing[0]} images; {raw.format} data needs both train and test")
+    train, validation = with_validation(splits, settings["validation_size"], method, notes)
+    parts = (Split(*part) for part in (train, validation, splits["test"]))
+    constants = MNIST_PIXELS if is_mnist else None
+    return Dataset(name, *parts, source, notes, list(raw.findings), raw.classes, settings, constants)
 
 
 def require_images(dataset: Dataset) -> None:
-    """Raise `UsageError` if the train or test split is empty."""
+    """Raise `UsageError` for a dataset that no network can learn from: an empty part, one class, a class without images."""
+    where = f"dataset {dataset.name}{f' from {dataset.source}' if dataset.source else ''}"
     for name in ("train", "test"):
         if not len(getattr(dataset, name)):
-            where = f" from {dataset.source}" if dataset.source else ""
-            raise UsageError(f"dataset {dataset.name}{where} has no {name} images; training requires both train and test images")
+            raise UsageError(f"{where} has no {name} images; training requires both train and test images")
+    present = np.unique(dataset.train.labels)
+    if len(present) == 1:
+        raise UsageError(f"{where}: all training images are of class {dataset.classes[int(present[0])]}; at least 2 are required")
+    missing = sorted(set(range(len(dataset.classes))) - set(present.tolist()))
+    if missing:
+        names = few([dataset.classes[label] for label in missing])
+        raise UsageError(
+            f"{where} has no training image of class {names}; add some, or leave the class out of the dataset's classes"
+        )
 
 
-def _with_test(raw: Raw, notes: list) -> dict:
-    """The splits; a source with a single split gets a test split of one seventh, always the same images."""
-    if "all" not in raw.splits:
-        return raw.splits
-    images, labels = raw.splits["all"]
-    if len(images) < 3:
-        raise UsageError(f"can't split {len(images)} images into train and test; at least 3 are required")
-    order = np.random.default_rng(0).permutation(len(images))
-    count = max(1, len(images) // 7)
-    notes.append(f"single split: {count:,} of {len(images):,} images used for testing, always the same")
-    images, labels = images[order], labels[order]
-    return {"train": (images[count:], labels[count:]), "test": (images[:count], labels[:count])}
+def few(names: list, count: int = 5) -> str:
+    """The first of the names for a message of one line.
 
-
-def _merge_validation(splits: dict) -> Split:
-    """Training images followed by validation images, if there are any."""
-    if "validation" not in splits:
-        return Split(*splits["train"])
-    return Split(*(np.concatenate([splits["train"][i], splits["validation"][i]]) for i in (0, 1)))
+    >>> few(list("abcdefg"))
+    'a, b, c, d, e and 2 more'
+    """
+    more = len(names) - count
+    return ", ".join(names[:count]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def check(dataset: Dataset) -> list[str]:

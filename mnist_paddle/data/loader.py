@@ -14,11 +14,7 @@ import numpy as np
 
 from ..registry import Registry
 from .augment import AUGMENTATIONS, bilinear_indices, interpolate, pad, warp
-from .dataset import Split
-
-# Mean and standard deviation of MNIST's training pixels, from 0 to 255.
-MEAN, STD = np.float32(33.3184), np.float32(78.5675)
-SCALE, SHIFT = np.float32(1 / STD), np.float32(MEAN / STD)
+from .dataset import MNIST_PIXELS, Split
 
 READERS = Registry("reader")
 PREFETCH, CHUNK = 32, 8  # batches prepared in advance by the asynchronous reader, and batches per queue item
@@ -33,12 +29,19 @@ class Batch(NamedTuple):
     global_size: int
 
 
-def normalize(pixels: np.ndarray) -> np.ndarray:
-    """Pixels 0 to 255 of any shape -> float32 with mean 0 and standard deviation 1 over MNIST."""
+def normalize(pixels: np.ndarray, mean: float = MNIST_PIXELS[0], std: float = MNIST_PIXELS[1]) -> np.ndarray:
+    """Pixels 0 to 255 of any shape -> float32, (pixels - mean) / std; the default is MNIST's."""
+    scale, shift = _factors(mean, std)
     images = pixels.astype(np.float32)
-    images *= SCALE
-    images -= SHIFT
+    images *= scale
+    images -= shift
     return images
+
+
+def _factors(mean: float, std: float) -> tuple:
+    """What pixels are multiplied by, and what is then subtracted, in float32."""
+    std = np.float32(std)
+    return np.float32(1) / std, np.float32(mean) / std
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
@@ -85,15 +88,15 @@ class Sampler:
 
 
 class Loader:
-    """Batches of a split. Keyword arguments other than `reader` go to `Sampler`.
+    """Batches of a split, normalized by (mean, std). Keyword arguments other than these go to `Sampler`.
 
     >>> loader = Loader(Split(np.zeros((10, 28, 28), np.uint8), np.zeros(10, np.uint8)), batch_size=4, reader="sync")
     >>> [len(batch.labels) for batch in loader.batches(0, loader.steps_per_epoch)]
     [4, 4, 2]
     """
 
-    def __init__(self, split: Split, batch_size: int, *, reader: str = "async", **settings):
-        self.split = split
+    def __init__(self, split: Split, batch_size: int, *, reader: str = "async", normalization=MNIST_PIXELS, **settings):
+        self.split, self.normalization = split, normalization
         self.sampler = Sampler(len(split), batch_size, **settings)
         self.reader = READERS.pick({"async": "asynchronous"}.get(reader, reader))
 
@@ -102,18 +105,22 @@ class Loader:
         """Batches per epoch; the last one may be smaller."""
         return self.sampler.limit
 
-    def samples(self, count: int) -> tuple:
-        """The first images as the network sees them, uint8 [<= count, 28, 28] with augmentation, and their labels as text."""
-        batch = make_batch(self.split, self.sampler, 0)
-        pixels = np.rint(batch.images[:count, 0] * STD + MEAN).clip(0, 255).astype(np.uint8)
-        return pixels, [str(label) for label in batch.labels[:count]]
+    def samples(self, count: int, classes=None) -> tuple:
+        """The first images as the network sees them, uint8 [<= count, 28, 28] with augmentation, and the names of their classes.
+
+        `classes` are the names by label; without them, the labels as text.
+        """
+        batch = make_batch(self.split, self.sampler, 0, self.normalization)
+        mean, std = map(np.float32, self.normalization)
+        pixels = np.rint(batch.images[:count, 0] * std + mean).clip(0, 255).astype(np.uint8)
+        return pixels, [str(label) if classes is None else classes[label] for label in batch.labels[:count]]
 
     def batches(self, start: int = 0, stop: Optional[int] = None) -> Generator[Batch, None, None]:
         """Batches of steps `start` to `stop` (None: endless) as Paddle tensors. Close the iterator to stop early."""
-        return self.reader(self.split, self.sampler, range(start, 2**62 if stop is None else stop))
+        return self.reader(self.split, self.sampler, range(start, 2**62 if stop is None else stop), self.normalization)
 
 
-def make_batch(split: Split, sampler: Sampler, step: int) -> Batch:
+def make_batch(split: Split, sampler: Sampler, step: int, normalization=MNIST_PIXELS) -> Batch:
     """One rank's shard of a step's batch, as NumPy arrays."""
     indices = sampler.indices(step)
     local = shard(indices, sampler.rank, sampler.world_size)
@@ -122,7 +129,7 @@ def make_batch(split: Split, sampler: Sampler, step: int) -> Batch:
     if coordinates is not None:
         pixels = warp(pixels, coordinates[0][local], coordinates[1][local])
     labels = split.labels.take(indices[local]).astype(np.int64)
-    return Batch(step, normalize(pixels)[:, None], labels, len(indices))
+    return Batch(step, normalize(pixels, *normalization)[:, None], labels, len(indices))
 
 
 def to_device(batch: Batch) -> Batch:
@@ -133,16 +140,16 @@ def to_device(batch: Batch) -> Batch:
 
 
 @READERS.register
-def sync(split, sampler, steps):
+def sync(split, sampler, steps, normalization=MNIST_PIXELS):
     """Prepare each batch on demand."""
-    return (to_device(make_batch(split, sampler, step)) for step in steps)
+    return (to_device(make_batch(split, sampler, step, normalization)) for step in steps)
 
 
 @READERS.register
-def asynchronous(split, sampler, steps):
+def asynchronous(split, sampler, steps, normalization=MNIST_PIXELS):
     """Prefetch batches in a worker thread through a bounded queue."""
     # Several batches per queue item, so the threads wake each other less often (one core: 0.97 -> 1.02 million images/s).
-    chunks = ([make_batch(split, sampler, step) for step in chunk] for chunk in chunked(steps, CHUNK))
+    chunks = ([make_batch(split, sampler, step, normalization) for step in chunk] for chunk in chunked(steps, CHUNK))
     with closing(prefetch(chunks, PREFETCH // CHUNK)) as ready:
         for chunk in ready:
             for batch in chunk:
@@ -159,10 +166,11 @@ def chunked(steps: range, size: int):
 
 
 @READERS.register
-def resident(split, sampler, steps):
+def resident(split, sampler, steps, normalization=MNIST_PIXELS):
     """Keep the uint8 images on the device; gather and normalize there."""
     import paddle
 
+    scale, shift = map(float, _factors(*normalization))
     images = pad(split.images) if sampler.augment else split.images
     pixels = paddle.to_tensor(images.reshape(len(images), -1))
     labels = paddle.to_tensor(split.labels.astype(np.int64))
@@ -175,7 +183,7 @@ def resident(split, sampler, steps):
         if coordinates is not None:
             batch = _warp_on_device(batch, coordinates[0][local], coordinates[1][local])
         # Two separate operations, not a fused one, to round as NumPy does.
-        batch = (batch * float(SCALE) - float(SHIFT)).reshape([-1, 1, 28, 28])
+        batch = (batch * scale - shift).reshape([-1, 1, 28, 28])
         yield Batch(step, batch, paddle.gather(labels, index), len(indices))
 
 

@@ -55,6 +55,8 @@ def facts(setup: Setup, state: State) -> dict:
         **({"own_model": True} if state.own_model else {}),
         "config": setup.settings,
         "data": setup.fingerprint,
+        "classes": list(setup.dataset.classes),
+        "normalization": list(setup.dataset.normalization),
         "world_size": communication.world_size(),
         "versions": versions(),
     }

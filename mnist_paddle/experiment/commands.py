@@ -160,7 +160,9 @@ def evaluate_command(folder: StrPath, settings: dict) -> str:
         return command("evaluate.py", folder_argument(folder))
     data = "dataset" if settings["dataset"] == "arrays" else "load_dataset"
     if data == "load_dataset":
-        data += f"({settings['dataset']!r}, {settings['data_dir']!r}, {settings['validation_size']!r})"
+        size, how = settings["validation_size"], settings["validation_split"]
+        how = "" if how == "auto" else f", validation_split={how!r}"
+        data += f"({settings['dataset']!r}, {settings['data_dir']!r}, {size!r}{how})"
     loss = f"load_loss({settings['loss']!r}, {settings['loss_args']!r})"
     names = "evaluate, load_dataset, load_loss, load_model"
     return f"from mnist_paddle import {names}; evaluate(load_model({str(folder)!r})[0], {data}.test, {loss}).summary()"

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Callable, Optional, Union
@@ -25,7 +26,7 @@ from ..system import console, locks
 from ..system.files import to_json, write_atomically
 from ..system.paths import StrPath
 from ..system.signals import StopRequest
-from ..tracking import curves, graph, plots
+from ..tracking import curves, graph, names, plots
 
 # What marks a folder as one that holds a run.
 MARKS = ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json")
@@ -129,11 +130,14 @@ class RunFolder:
         if not self.main:
             return
         worst = evaluation.worst(24)
-        captions = evaluation.captions(worst)
-        self.figure("confusion.png", plots.draw_confusion, evaluation.confusion)
+        classes = self.curves.attempt("class names", names.drawable, evaluation.classes) or evaluation.classes
+        if note := self.curves.attempt("class names", names.note, evaluation.classes):
+            self.log(note)
+        captions = evaluation.captions(worst, classes)
+        self.figure("confusion.png", partial(plots.draw_confusion, classes=evaluation.classes), evaluation.confusion)
         self.figure("mistakes.png", plots.draw_mistakes, split.images[worst], captions)
         self.curves.images(step, "test/mistakes", split.images[worst], captions)
-        self.curves.pr_curves(step, evaluation.labels, evaluation.probabilities)
+        self.curves.pr_curves(step, evaluation.labels, evaluation.probabilities, evaluation.classes)
 
     def draw_curves(self) -> None:
         """The training so far as plots/curves.png."""

@@ -1,21 +1,43 @@
 """A trained network by the path of its run."""
 
+import math
+from dataclasses import dataclass
+
 import paddle
 
 from ..config import make_config, settings_of
+from ..data.dataset import MNIST_PIXELS, class_names
 from ..errors import UsageError
-from ..models import MODELS
-from ..registry import call
+from ..metrics import DIGITS
 from ..system.global_state import fresh_global_state
 from ..system.paths import StrPath
 from . import checkpoint
+from .network import TrainedOn, build_model
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained network and all that its predictions need."""
+
+    model: paddle.nn.Layer  # in evaluation mode
+    settings: dict  # of its run
+    classes: tuple  # the names of the classes, by label
+    mean: float  # of the training pixels, from 0 to 255
+    std: float
+    data: str = ""  # the fingerprint of the data of its run
 
 
 def load_model(path: StrPath) -> tuple[paddle.nn.Layer, dict]:
     """The network of a run folder or checkpoint, with the weights that were evaluated (averaged, if the run kept an average).
 
-    Returns the layer in evaluation mode and the run's settings as a dict.
+    Returns the layer in evaluation mode and the run's settings as a dict. `evaluate` normalizes images as the run did.
     """
+    trained = load_trained(path)
+    return trained.model, trained.settings
+
+
+def load_trained(path: StrPath) -> TrainedModel:
+    """The network of a run folder or checkpoint with its settings, class names and normalization. Raises `UsageError`."""
     arrays, progress = checkpoint.load(path)
     if progress.get("own_model"):
         raise UsageError(
@@ -23,9 +45,34 @@ def load_model(path: StrPath) -> tuple[paddle.nn.Layer, dict]:
             "build it there and resume(path, model=network)"
         )
     config = make_config(checkpoint.settings_in(progress, path))  # which validates every value: the file may come from a stranger
+    classes, (mean, std) = recorded_classes(progress, path), recorded_normalization(progress, path)
     with fresh_global_state():
-        model = call("model", MODELS.pick(config.model), config.model_arguments())
+        model = build_model(config.model, config.model_arguments(), len(classes))
         checkpoint.restore_model(model, checkpoint.weights(arrays), path)
     model.eval()
+    model.trained_on = TrainedOn(classes, (mean, std))
     # As recorded: runs of early versions have paths relative to the folder in which they were trained.
-    return model, {**settings_of(config), "data_dir": config.data_dir, "init_from": config.init_from}
+    settings = {**settings_of(config), "data_dir": config.data_dir, "init_from": config.init_from}
+    return TrainedModel(model, settings, classes, mean, std, str(progress.get("data") or ""))
+
+
+def recorded_classes(progress: dict, path: StrPath) -> tuple:
+    """The class names of a run, validated; those of earlier versions had the ten digits."""
+    names = progress.get("classes", list(DIGITS))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{path}: the checkpoint's classes are {str(names)[:60]}; they do not come from a run")
+    return class_names(names)
+
+
+def recorded_normalization(progress: dict, path: StrPath) -> tuple:
+    """Mean and standard deviation of a run's training pixels, validated; earlier versions used MNIST's for all data."""
+    values = progress.get("normalization", list(MNIST_PIXELS))
+    if not (
+        isinstance(values, list)
+        and len(values) == 2
+        and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+        and 0 <= values[0] <= 255
+        and 1e-3 < values[1] <= 255
+    ):
+        raise UsageError(f"{path}: the checkpoint's normalization is {str(values)[:60]}; it does not come from a run")
+    return float(values[0]), float(values[1])

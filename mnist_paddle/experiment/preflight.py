@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Optional
 
 from ..config import Config
-from ..data.dataset import load_dataset
+from ..data.dataset import require_images
 from ..distributed import limits
 from ..system.signals import importing_paddle
-from .setup import schedule_for
+from .setup import load, schedule_for
 
 MOST_FILES = 2000  # of a data folder that is read twice, here and by the ranks
 ARGUMENTS = ("model_args", "loss_args", "optimizer_args", "schedule_args")
@@ -19,20 +20,19 @@ def check(config: Config, ranks: int) -> None:
     Paddle is imported, which takes a second, only where the network has to be built to know.
     """
     limits.check(config.parallel, config.batch_size, ranks)
-    if config.data_dir is not None or config.dataset == "custom":
-        check_data(config)
+    classes = check_data(config) if config.data_dir is not None or config.dataset == "custom" else None
     if config.resume or config.init_from is not None or config.parallel != "data" or any(getattr(config, n) for n in ARGUMENTS):
-        check_network(config, ranks)
+        check_network(config, ranks, classes)
 
 
-def check_data(config: Config) -> None:
-    """Read data of the user's own, if that is quick, and make the schedule for it."""
+def check_data(config: Config) -> Optional[int]:
+    """Read data of the user's own, if that is quick, and make the schedule for it. Returns the number of its classes."""
     if config.data_dir is not None and _is_large(Path(config.data_dir).expanduser()):
-        return
-    dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, log=lambda text: None)
-    if not len(dataset.test) or not len(dataset.train):
-        return  # training refuses it with the reason
+        return None
+    dataset = load(config, log=lambda text: None)
+    require_images(dataset)
     schedule_for(config, len(dataset.train))
+    return len(dataset.classes)
 
 
 def _is_large(path: Path) -> bool:
@@ -45,20 +45,29 @@ def _is_large(path: Path) -> bool:
     return False
 
 
-def check_network(config: Config, ranks: int) -> None:
-    """Build what the first rank would, on the CPU, from the weights that it would start with."""
+def check_network(config: Config, ranks: int, classes: Optional[int] = None) -> None:
+    """Build what the first rank would, on the CPU, from the weights that it would start with.
+
+    `classes` is their number, where the data has been read; else the network is the judge.
+    """
     with importing_paddle():
         import paddle
 
     from ..distributed import strategies
     from ..losses import load_loss
     from . import checkpoint, resume
+    from .load import recorded_classes
+    from .network import TrainedOn
     from .state import build, start_from
 
     paddle.set_device("cpu")
     if config.resume:
         resume.read(config)
     load_loss(config.loss, config.loss_args)
-    state = build(config, strategies.choose(config.parallel, config.sync, config.batch_size, ranks))
-    if config.init_from is not None and not config.resume:
-        start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
+    arrays, progress = checkpoint.load(config.init_from) if config.init_from and not config.resume else ({}, {})
+    classes = classes or len(recorded_classes(progress, config.init_from))
+    outputs = config.model_args.get("outputs", 1)
+    trained_on = TrainedOn(tuple(map(str, range(outputs if outputs > 1 else classes))))
+    state = build(config, strategies.choose(config.parallel, config.sync, config.batch_size, ranks), trained_on=trained_on)
+    if arrays:
+        start_from(state, arrays, config.init_from)

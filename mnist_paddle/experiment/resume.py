@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..config import Config, is_sane, make_config, refused_changes
-from ..data.dataset import Dataset
+from ..data.dataset import Dataset, few
 from ..distributed import communication
 from ..errors import UsageError
 from ..system.paths import recorded_data
 from . import checkpoint, checkpoints
 from .folder import RunFolder
+from .load import recorded_classes, recorded_normalization
 from .setup import Setup, check_ranks_agree, data_settings, schedule_for
 from .state import State, restore
 
@@ -45,7 +46,12 @@ class Found:
     @property
     def settings(self) -> dict:
         """The settings of the run so far."""
-        return self.progress["config"]
+        return checkpoint.settings_in(self.progress, self.path)
+
+    @property
+    def normalization(self) -> tuple:
+        """Mean and standard deviation that its images are normalized with."""
+        return recorded_normalization(self.progress, self.path)
 
     @property
     def config(self) -> Config:
@@ -134,6 +140,11 @@ def check(found: Found, setup: Setup, state: State) -> None:
         raise UsageError(
             f"{found.path}: the run was trained on other data than {dataset.name} from {dataset.source}; "
             "give the same with --data_dir, or start a new run with --init_from"
+        )
+    if "classes" in found.progress and (names := recorded_classes(found.progress, found.path)) != dataset.classes:
+        raise UsageError(
+            f"{found.path}: the run was trained on classes {few(list(names))}; those of {dataset.source or dataset.name} "
+            f"are {few(list(dataset.classes))}"
         )
     if found.config.epochs != setup.config.epochs:
         check_epochs(found, setup)

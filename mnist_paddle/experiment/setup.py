@@ -16,9 +16,11 @@ from ..errors import UsageError
 from ..losses import load_loss
 from ..schedules import Schedule, make_schedule
 from ..system.device import set_device
-from .folder import RunFolder
+from .folder import Log, RunFolder
+from .network import TrainedOn, model_arguments
 from .sanity import notes
 
+DATA = ("dataset", "data_dir", "validation_size", "validation_split")
 # Settings that may differ between machines: names of files there, and what each computes with.
 LOCAL = {"data_dir", "init_from", "device", "threads", "reader", "plugins"}
 
@@ -55,6 +57,11 @@ class Setup:
         return self.dataset.fingerprint()
 
     @property
+    def trained_on(self) -> TrainedOn:
+        """What the network's outputs and inputs mean."""
+        return TrainedOn(self.dataset.classes, self.dataset.normalization)
+
+    @property
     def evaluate_every(self) -> int:
         """Steps between two evaluations."""
         return self.config.evaluate_every or self.schedule.epoch_steps
@@ -69,7 +76,8 @@ class Setup:
         config, rank, ranks = self.config, self.strategy.shard_index, self.strategy.shard_count
         sampling = {"seed": config.seed, "augment": config.augment, "limit": config.overfit_batches}
         sampling |= {"rank": rank, "world_size": ranks}  # distributed, 2 of 3: its shard of every batch
-        return Loader(self.dataset.train, config.batch_size, reader=config.reader, **sampling)
+        normalization = self.dataset.normalization
+        return Loader(self.dataset.train, config.batch_size, reader=config.reader, normalization=normalization, **sampling)
 
 
 def make_setup(
@@ -78,12 +86,13 @@ def make_setup(
     folder: RunFolder,
     *,
     recorded: Optional[dict] = None,
+    normalization: Optional[tuple] = None,
     on_point: Optional[Callable[[dict], None]] = None,
 ) -> Setup:
     """Load the data and build what the settings name. Nothing is written.
 
-    `recorded` are the settings of the run that is resumed. Raises `UsageError` for data that can't be loaded, a missing device
-    and settings that don't fit the ranks.
+    `recorded` are the settings of the run that is resumed, `normalization` the mean and standard deviation of its images.
+    Raises `UsageError` for data that can't be loaded, a missing device and settings that don't fit the ranks.
     """
     device = set_device(config.device, config.threads, communication.local_device(), len(communication.cores()))
     strategy = strategies.choose(config.parallel, config.sync, config.batch_size)
@@ -91,12 +100,20 @@ def make_setup(
     if dataset is not None:
         config = replace(config, **data_settings(dataset, recorded))
     else:
-        dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, log=folder.log)
+        dataset = load(config, folder.log)
+    if normalization is not None:
+        dataset = replace(dataset, constants=normalization)
     require_images(dataset)
     schedule = schedule_for(config, len(dataset.train))
     for note in notes(config, len(dataset.train), schedule.total_steps):
         folder.log(note)
     return Setup(config, dataset, schedule, loss_function, strategy, folder, device, on_point)
+
+
+def load(config: Config, log: Log) -> Dataset:
+    """The dataset that the settings name."""
+    how = config.validation_split
+    return load_dataset(config.dataset, config.data_dir, config.validation_size, log, validation_split=how)
 
 
 def schedule_for(config: Config, images: int) -> Schedule:
@@ -117,7 +134,13 @@ def data_settings(dataset: Dataset, recorded: Optional[dict]) -> dict:
     A resumed run keeps those it has recorded; its fingerprint shows whether the data is the same.
     """
     source = recorded or dataset.settings or {"dataset": "arrays", "data_dir": None}
-    return {name: source[name] for name in ("dataset", "data_dir", "validation_size") if name in source}
+    return {name: source[name] for name in DATA if name in source}
+
+
+def network_arguments(setup: Setup) -> dict:
+    """The arguments of the network that the settings name, with its number of outputs."""
+    config = setup.config
+    return model_arguments(config.model, config.model_arguments(), len(setup.dataset.classes))
 
 
 def check_ranks_agree(setup: Setup, start: str) -> None:

@@ -21,11 +21,11 @@ from ..distributed.data_parallel import DataParallel
 from ..distributed.strategies import choose
 from ..distributed.strategy import Strategy
 from ..errors import UsageError
-from ..models import MODELS
 from ..optimizers import make_optimizer
 from ..registry import call
 from ..system.paths import StrPath
 from . import checkpoint
+from .network import MNIST, TrainedOn, build_model, check_outputs
 from .window import Window
 
 
@@ -73,21 +73,35 @@ NUMBERS = {
 }
 
 
-def build(config: Config, strategy: Optional[Strategy] = None, model: Optional[paddle.nn.Layer] = None) -> State:
-    """The network and its optimizer, initialized from the seed; `model` replaces the network that the settings name."""
+def build(
+    config: Config,
+    strategy: Optional[Strategy] = None,
+    model: Optional[paddle.nn.Layer] = None,
+    *,
+    trained_on: TrainedOn = MNIST,
+) -> State:
+    """The network and its optimizer, initialized from the seed; `model` replaces the network that the settings name.
+
+    `trained_on` has the classes, one per output. Raises `UsageError` for a network with other outputs.
+    """
     paddle.seed(config.seed)
     strategy = strategy or choose(config.parallel, config.sync, config.batch_size)
     own = model is not None
     if model is None:
-        model = call("model", MODELS.pick(config.model), config.model_arguments())
+        model = build_model(config.model, config.model_arguments(), len(trained_on.classes))
+    else:
+        check_outputs(model, len(trained_on.classes))
+        model.trained_on = trained_on
     parameters = sum(math.prod(parameter.shape) for _, parameter in trainable(model))
     local = strategy.local_model(model)
+    local.trained_on = trained_on
     arguments = dict(config.optimizer_args)
     if config.momentum is not None:
         arguments["momentum"] = config.momentum
     common = (local.parameters(), config.learning_rate, config.weight_decay, config.clip_norm)
     optimizer = call("optimizer", functools.partial(make_optimizer, config.optimizer, *common), arguments)
-    return State(local, optimizer, strategy, parameters, copies(local) if config.ema else {}, own_model=own)
+    average, window = copies(local) if config.ema else {}, Window(classes=len(trained_on.classes))
+    return State(local, optimizer, strategy, parameters, average, window, own_model=own)
 
 
 def trainable(model: paddle.nn.Layer) -> list[tuple[str, paddle.Tensor]]:
@@ -189,7 +203,9 @@ def restore(state: State, arrays: dict, progress: dict, where: StrPath) -> None:
     if state.evaluations:
         state.best = best or state.evaluated()
         checkpoint.check_fit(state.model.state_dict(), state.best, where, "model")
+    classes = state.window.classes
     state.window, state.figures = _window(progress, state.step, where), _figures(progress, where)
+    state.window.classes = classes
     state.window.start = (state.seconds, state.images)
 
 

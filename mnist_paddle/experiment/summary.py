@@ -26,6 +26,7 @@ def make_report(setup: Setup, state: State, evaluation: Evaluation) -> dict:
         "world_size": communication.world_size(),
         "device": setup.device,
         "dataset": setup.dataset.name,
+        "classes": list(setup.dataset.classes),
         "source": setup.dataset.source,
         "versions": versions(),
     }

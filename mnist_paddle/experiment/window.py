@@ -27,7 +27,10 @@ class Window:
         right: int = 0,
         count: int = 0,
         epoch: Iterable[float] = (0.0, 0, 0),
-    ) -> None:
+        *,
+        classes: int = 10,
+    ):
+        self.classes = classes
         self.first = first  # the steps done before the window began
         self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right, examples
         self.epoch = list(epoch)  # since the last evaluation: sum of the losses, examples right, examples
@@ -48,7 +51,7 @@ class Window:
         if not np.isfinite(sums).all():
             step = self.first + len(self.losses) + int(np.argmin(np.isfinite(sums))) + 1
             raise NonFiniteError("the loss is not finite", step=step)
-        hits = sum(int((predict(outputs) == labels).sum()) for outputs, labels, _ in added)
+        hits = sum(int((predict(outputs, self.classes) == labels).sum()) for outputs, labels, _ in added)
         right, count = communication.total(np.array([hits, sum(len(labels) for _, labels, _ in added)], np.float64))
         self.losses += sums.tolist()
         self.right += int(right)

@@ -9,6 +9,7 @@ from .tables import CHOICES, TABLES, WITH_ARGUMENTS, choices, is_own
 if TYPE_CHECKING:
     from ..config import Config
 
+TEN_CLASSES = ("mnist", "fashion_mnist")
 YOURS = "; a component of your own: --plugins FILE"
 
 
@@ -95,15 +96,23 @@ def check_combination(config: "Config") -> None:
 
 
 def _check_outputs(config: "Config") -> None:
-    """Whether the network has as many outputs as the loss takes. A loss from outside the package says so itself."""
-    outputs = config.model_args.get("outputs", 10)
+    """Whether the network has as many outputs as the loss takes. A loss from outside the package says so itself.
+
+    How many classes a dataset has is known when it is read; of the public ones it is ten.
+    """
+    outputs = config.model_args.get("outputs")
     if config.loss == "mse_scalar" and outputs != 1:
+        has = "one per class" if outputs is None else outputs
         raise UsageError(
-            f"loss mse_scalar compares one output with the digit, the model has {outputs}: add --model_args outputs=1, "
-            "or use --loss mse, which compares ten outputs with the one-hot label"
+            f"loss mse_scalar compares one output with the label, the model has {has}: add --model_args outputs=1, "
+            "or use --loss mse, which compares one output per class with the one-hot label"
         )
-    if config.loss != "mse_scalar" and outputs != 10 and is_own("loss", config.loss):
-        raise UsageError(f"loss {config.loss} needs 10 outputs, the model has {outputs}: one output goes with --loss mse_scalar")
+    if config.loss != "mse_scalar" and outputs == 1 and is_own("loss", config.loss):
+        raise UsageError(
+            f"loss {config.loss} needs one output per class, the model has 1: one output goes with --loss mse_scalar"
+        )
+    if config.dataset in TEN_CLASSES and outputs not in (None, 1, 10) and is_own("loss", config.loss):
+        raise UsageError(f"loss {config.loss} needs 10 outputs for {config.dataset}, the model has {outputs}; leave outputs out")
 
 
 def _check_parallel(config: "Config") -> None:

@@ -18,6 +18,7 @@ TABLES = {
     "schedule": ("schedules", "SCHEDULES"),
 }
 CHOICES = {
+    "validation_split": ("auto", "stratified", "last"),
     "reader": ("sync", "async", "resident"),
     "device": ("auto", "cpu", "gpu"),
     "parallel": ("data", "model", "columns"),

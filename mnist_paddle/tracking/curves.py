@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Callable, Optional, Union
 
 import numpy as np
 
+from ..metrics import DIGITS, confusion_matrix, per_class
 from ..system.console import Log
 from ..system.files import flush_to_disk, to_json
 from ..system.paths import StrPath
@@ -29,6 +30,7 @@ from .best_effort import BestEffort, Result
 from .libraries import visualdl
 
 METRICS = "metrics.jsonl"
+MOST_PR_CURVES = 10
 RECORDS = {"train": ("", "vdlrecords.train.log"), "validation": ("validation", "vdlrecords.validation.log")}
 # The settings shown as hyperparameters, with names short enough for VisualDL's Parallel Coordinates. A name wider than its column
 # (at least 60 pixels, 10 of them margin) sends VisualDL's page into an endless loop.
@@ -75,7 +77,7 @@ class SilentCurves:
     def images(self, step: int, tag: str, images: np.ndarray, captions: Sequence[str]) -> None:
         """Does nothing."""
 
-    def pr_curves(self, step: int, labels: np.ndarray, probabilities: np.ndarray) -> None:
+    def pr_curves(self, step: int, labels, probabilities, classes=None) -> None:
         """Does nothing."""
 
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
@@ -152,15 +154,20 @@ class Curves:
         if len(images):
             self.add_record("train", "image", tag, grid)
 
-    def pr_curves(self, step: int, labels: np.ndarray, probabilities: np.ndarray) -> None:
-        """A precision-recall curve per digit: labels [n], probabilities [n, 10]."""
+    def pr_curves(self, step: int, labels: np.ndarray, probabilities: np.ndarray, classes=None) -> None:
+        """A precision-recall curve per class, or of the ten worst: labels [n], probabilities [n, k], names by label."""
 
-        def counts(digit: int) -> dict:
+        def counts(label):
             names = ("tp", "fp", "tn", "fn", "precision", "recall")
-            return {"step": int(step), **dict(zip(names, pr_counts(labels == digit, probabilities[:, digit])))}
+            return {"step": int(step), **dict(zip(names, pr_counts(labels == label, probabilities[:, label])))}
 
-        for digit in range(probabilities.shape[1]):
-            self.add_record("train", "pr_curve_raw", f"digits/{digit}", counts, digit)
+        for label in worst_classes(labels, probabilities, MOST_PR_CURVES):
+            tag = (
+                f"digits/{label}"
+                if classes is None or classes == DIGITS
+                else f"classes/{classes[label].replace('%', ' percent')}"
+            )
+            self.add_record("train", "pr_curve_raw", tag, counts, label)
 
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
         """The run's main settings, and its test accuracy (percent) as metric `test`."""
@@ -273,6 +280,16 @@ def records(path: Path) -> list:
     record_pb2 = visualdl("visualdl.proto.record_pb2")
     content = path.read_bytes() if path.exists() else b""
     return [record_pb2.Record.FromString(content[start:stop]) for start, stop in _spans(content)]
+
+
+def worst_classes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> list[int]:
+    """All classes, or of more than `most` those with the lowest F1, in the order of the labels."""
+    count = probabilities.shape[1]
+    if count <= most:
+        return list(range(count))
+    rows = per_class(confusion_matrix(labels, probabilities.argmax(axis=1), count))
+    rows = sorted((row for row in rows if row["support"]), key=lambda row: row["f1"])
+    return sorted(row["label"] for row in rows[:most])
 
 
 def pr_counts(truth: np.ndarray, scores: np.ndarray, thresholds: int = 127) -> tuple:

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ..metrics import display_width, most_confused
 from ..system.paths import StrPath
 from .libraries import default_style
+from .names import drawable, thinned, use_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
 
 DPI = 120
-TRAIN, VALIDATION, GRAY = "#4C78A8", "#E45756", "#666666"
+TRAIN, VALIDATION, GRAY, DIAGONAL = "#4C78A8", "#E45756", "#666666", "#DDE8F3"
+COUNTED = 20  # classes up to which a confusion matrix has its counts written into it
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -140,37 +142,65 @@ def draw_resumed(straight: StrPath, stopped: StrPath, stops: Iterable[int], png:
 
 
 @default_style
-def draw_confusion(confusion: np.ndarray, png: StrPath, name: str = "") -> None:
-    """Plot a confusion matrix [10, 10]: counts, with mistakes colored by their fraction of the row."""
-    figure = new_figure(6.4, 6)
-    axes = figure.subplots()
+def draw_confusion(confusion: np.ndarray, png, name: str = "", classes=None) -> None:
+    """Plot a confusion matrix [k, k]: mistakes colored by their fraction of the row, and their counts or the worst pairs.
+
+    `classes` are the names by label. Up to 20 classes have counts in the cells; of more, a list names the most confused pairs.
+    """
+    names = drawable([str(label) for label in range(len(confusion))] if classes is None else classes)
+    use_fonts(names)
+    few = len(names) <= COUNTED
+    figure = new_figure(*(max(6.4, 0.5 * len(names) + 1.4),) * 2) if few and len(names) > 10 else None
+    figure = figure or (new_figure(6.4, 6) if few else new_figure(11, 8))
+    axes, pairs = (figure.subplots(), None) if few else figure.subplots(1, 2, width_ratios=(4, 1))
     fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     mistakes = np.where(np.eye(len(confusion), dtype=bool), np.nan, fractions)
     top = max(float(np.nanmax(mistakes)), 1e-9)
-    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=top)
-    for row, column in np.ndindex(*confusion.shape):
-        right, count = row == column, confusion[row, column]
-        if right:
-            axes.add_patch(_square(column, row))
-        if count:
-            dark = not right and mistakes[row, column] > 0.6 * top
-            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    digits = range(len(confusion))
-    names = [str(digit) for digit in digits]
-    axes.set_xticks(digits, names)
-    axes.set_yticks(digits, names)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("label")
+    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=top, interpolation="nearest" if few else "none")
+    axes.imshow(np.where(np.isnan(mistakes), 1.0, np.nan), cmap=_one_color(DIAGONAL), interpolation="none")
+    if few:
+        _add_counts(axes, confusion, mistakes > 0.6 * top)
+    else:
+        _add_pairs(pairs, confusion, names)
+    _name_axes(axes, names)
     wrong = int(confusion.sum() - np.trace(confusion))
     axes.set_title(f"{wrong:,} of {confusion.sum():,} wrong; red: fraction of the row", fontsize=10, loc="left")
     _add_run_name(figure, name)
     figure.savefig(png)
 
 
-def _square(column: int, row: int) -> "Rectangle":
-    from matplotlib.patches import Rectangle
+def _one_color(color: str):
+    from matplotlib.colors import ListedColormap
 
-    return Rectangle((column - 0.5, row - 0.5), 1, 1, color="#DDE8F3")
+    return ListedColormap([color])
+
+
+def _add_counts(axes, confusion: np.ndarray, dark: np.ndarray) -> None:
+    for row, column in zip(*np.nonzero(confusion)):
+        color = "white" if dark[row, column] else "black"
+        axes.text(column, row, f"{confusion[row, column]:,}", ha="center", va="center", fontsize=8, color=color)
+
+
+def _name_axes(axes, names) -> None:
+    """The names of the classes at both axes, upright if they are short; of many classes, as many as there is room for."""
+    places, texts = thinned(list(names), 50)
+    size = 10 if len(names) <= COUNTED else 8 if len(names) <= 30 else 6
+    upright = max(map(len, texts)) <= 2
+    style = {"fontsize": size, "parse_math": False}
+    axes.set_xticks(places, texts, **style, **({} if upright else {"rotation": 90}))
+    axes.set_yticks(places, texts, **style)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+
+
+def _add_pairs(axes, confusion: np.ndarray, names) -> None:
+    """The most confused pairs as a list: label, prediction, images, and their fraction of the label's images."""
+    axes.axis("off")
+    axes.set_title("most confused: label → predicted", fontsize=9, loc="left")
+    totals = confusion.sum(axis=1)
+    for place, (label, predicted, count) in enumerate(most_confused(confusion, 30)):
+        text = f"{names[label]} → {names[predicted]}   {count:,} of {totals[label]:,}"
+        axes.text(0, 1 - (place + 0.5) / 30, text, fontsize=8, va="center", transform=axes.transAxes, parse_math=False)
 
 
 @default_style
@@ -179,6 +209,7 @@ def draw_mistakes(images: np.ndarray, captions: Sequence[str], png: StrPath, nam
     title = "Worst mistakes on the test set" if len(images) else "No mistakes"
     if len(images):
         title += ": label → prediction, " + ("confidence" if captions[0].endswith("%") else "output")
+    use_fonts(captions)
     figure = _grid_figure(images, captions, title)
     _add_run_name(figure, name)
     figure.savefig(png)
@@ -187,6 +218,7 @@ def draw_mistakes(images: np.ndarray, captions: Sequence[str], png: StrPath, nam
 @default_style
 def image_grid(images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
     """Captioned images as one RGB image uint8 [height, width, 3], for VisualDL."""
+    use_fonts(captions)
     canvas = cast("FigureCanvasAgg", _grid_figure(images, captions).canvas)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -210,7 +242,8 @@ def _grid_figure(images: np.ndarray, captions: Sequence[str], title: str = "") -
         axes.imshow(
             image, cmap="gray", vmin=0, vmax=255, extent=(left, left + side, lower, lower - side), interpolation="nearest"
         )
-        axes.text(left + side / 2, lower - side - 2, caption, fontsize=9, ha="center", va="bottom")
+        size = min(9, 140 / max(display_width(caption), 1))  # 8 captions side by side
+        axes.text(left + side / 2, lower - side - 2, caption, fontsize=size, ha="center", va="bottom", parse_math=False)
     axes.set(xlim=(0, width), ylim=(height, 0))
     if title:
         figure.suptitle(title, fontsize=12)
