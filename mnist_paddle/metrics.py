@@ -2,8 +2,10 @@
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Optional
 
 import numpy as np
 
@@ -46,7 +48,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int =
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 
 
-def per_class(confusion: np.ndarray, names=None) -> list[dict]:
+def per_class(confusion: np.ndarray, names: Optional[Sequence[str]] = None) -> list[dict]:
     """Precision, recall, F1 and support (number of images) of every class, as fractions; 0 where undefined.
 
     `names` are those of the classes, by label; with them every row has its name.
@@ -74,7 +76,7 @@ def most_confused(confusion: np.ndarray, count: int = 10) -> list[tuple]:
     return [(label, predicted, int(mistakes[label, predicted])) for label, predicted in pairs if mistakes[label, predicted]]
 
 
-def report_text(confusion: np.ndarray, names=None) -> str:
+def report_text(confusion: np.ndarray, names: Optional[Sequence[str]] = None) -> str:
     """Per-class metrics and the confusion matrix as text for the terminal; of many classes the worst and the most confused.
 
     `names` are those of the classes, by label (default: the labels).
@@ -192,7 +194,7 @@ class Evaluation:
             badness = self.probabilities[wrong, self.predictions[wrong]]
         return wrong[np.argsort(-badness, kind="stable")][:count]
 
-    def captions(self, examples, names=None) -> list[str]:
+    def captions(self, examples: Sequence[int], names: Optional[Sequence[str]] = None) -> list[str]:
         """A caption per example: label, prediction, and the probability of the prediction or the single output.
 
         `names` replace those of the classes, such as shorter ones.

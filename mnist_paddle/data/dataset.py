@@ -2,9 +2,10 @@
 
 import math
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def require_labels(labels: np.ndarray, classes: int, where: str = "") -> None:
         raise UsageError(f"{where}labels must be 0 to {classes - 1}; got {labels.min()} to {labels.max()}")
 
 
-def class_names(names) -> tuple:
+def class_names(names: Iterable) -> tuple:
     """The names of 2 to 1,000 classes as text. Raises `UsageError` for other counts, no text, and names used twice."""
     names = tuple(str(name) for name in names)
     if not 1 <= len(names) <= MAX_CLASSES:
@@ -170,7 +171,7 @@ def load_dataset(
     return split_raw(raw, {"dataset": name, "data_dir": None if data_dir is None else str(data_dir), **how}, source)
 
 
-def read_raw(name: str, data_dir: Optional[str], log) -> tuple[Raw, str]:
+def read_raw(name: str, data_dir: Optional[str], log: Callable[[str], None]) -> tuple[Raw, str]:
     """The parts of a dataset as its source has them, and a description of the source. Raises `UsageError`."""
     return DATASETS.pick(name)(data_dir, log)
 

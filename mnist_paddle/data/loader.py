@@ -6,7 +6,7 @@ can be computed without the previous ones, and all readers give the same numbers
 
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple, Optional
 
@@ -95,7 +95,7 @@ class Loader:
     [4, 4, 2]
     """
 
-    def __init__(self, split: Split, batch_size: int, *, reader: str = "async", normalization=MNIST_PIXELS, **settings):
+    def __init__(self, split: Split, batch_size: int, *, reader: str = "async", normalization: tuple = MNIST_PIXELS, **settings):
         self.split, self.normalization = split, normalization
         self.sampler = Sampler(len(split), batch_size, **settings)
         self.reader = READERS.pick({"async": "asynchronous"}.get(reader, reader))
@@ -105,7 +105,7 @@ class Loader:
         """Batches per epoch; the last one may be smaller."""
         return self.sampler.limit
 
-    def samples(self, count: int, classes=None) -> tuple:
+    def samples(self, count: int, classes: Optional[Sequence[str]] = None) -> tuple:
         """The first images as the network sees them, uint8 [<= count, 28, 28] with augmentation, and the names of their classes.
 
         `classes` are the names by label; without them, the labels as text.
@@ -120,7 +120,7 @@ class Loader:
         return self.reader(self.split, self.sampler, range(start, 2**62 if stop is None else stop), self.normalization)
 
 
-def make_batch(split: Split, sampler: Sampler, step: int, normalization=MNIST_PIXELS) -> Batch:
+def make_batch(split: Split, sampler: Sampler, step: int, normalization: tuple = MNIST_PIXELS) -> Batch:
     """One rank's shard of a step's batch, as NumPy arrays."""
     indices = sampler.indices(step)
     local = shard(indices, sampler.rank, sampler.world_size)
@@ -140,13 +140,13 @@ def to_device(batch: Batch) -> Batch:
 
 
 @READERS.register
-def sync(split, sampler, steps, normalization=MNIST_PIXELS):
+def sync(split, sampler, steps, normalization: tuple = MNIST_PIXELS):
     """Prepare each batch on demand."""
     return (to_device(make_batch(split, sampler, step, normalization)) for step in steps)
 
 
 @READERS.register
-def asynchronous(split, sampler, steps, normalization=MNIST_PIXELS):
+def asynchronous(split, sampler, steps, normalization: tuple = MNIST_PIXELS):
     """Prefetch batches in a worker thread through a bounded queue."""
     # Several batches per queue item, so the threads wake each other less often (one core: 0.97 -> 1.02 million images/s).
     chunks = ([make_batch(split, sampler, step, normalization) for step in chunk] for chunk in chunked(steps, CHUNK))
@@ -166,7 +166,7 @@ def chunked(steps: range, size: int):
 
 
 @READERS.register
-def resident(split, sampler, steps, normalization=MNIST_PIXELS):
+def resident(split, sampler, steps, normalization: tuple = MNIST_PIXELS):
     """Keep the uint8 images on the device; gather and normalize there."""
     import paddle
 

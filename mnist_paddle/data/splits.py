@@ -1,5 +1,7 @@
 """Cutting a set in two: the same share of every class on both sides, whatever the order of the source."""
 
+from typing import Optional
+
 import numpy as np
 
 from ..errors import UsageError
@@ -55,7 +57,7 @@ def with_test(raw: Raw, method: str, notes: list) -> dict:
     return {"train": train, "test": test}
 
 
-def with_validation(splits: dict, size, method: str, notes: list) -> tuple:
+def with_validation(splits: dict, size: Optional[int], method: str, notes: list) -> tuple:
     """Training and validation parts: the source's own ("own"), or cut from both together ("stratified", "last")."""
     if method == "own":
         return _own_validation(splits, size, notes)

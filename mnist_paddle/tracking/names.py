@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 
 from ..metrics import shorten
 
@@ -44,7 +45,7 @@ def _letters(path: str) -> frozenset:
         return frozenset()
 
 
-def drawable(classes) -> tuple:
+def drawable(classes: Sequence[str]) -> tuple:
     """The names of the classes as figures show them: long ones shortened, and #LABEL for a name that no font here has."""
     every = bool(fonts_for("".join(classes)))
     shown = []
@@ -54,7 +55,7 @@ def drawable(classes) -> tuple:
     return tuple(shown)
 
 
-def note(classes) -> str:
+def note(classes: Sequence[str]) -> str:
     """What to say about the names in figures; "" if all can be drawn."""
     lacking = [name for name, shown in zip(classes, drawable(classes)) if shown.startswith("#") and not name.startswith("#")]
     if not lacking:
@@ -62,14 +63,14 @@ def note(classes) -> str:
     return f"no font here can draw class names such as {lacking[0]}: figures show #LABEL; a font such as Noto Sans CJK has them"
 
 
-def use_fonts(texts) -> None:
+def use_fonts(texts: Sequence[str]) -> None:
     """Let matplotlib draw these texts; inside `default_style`, which restores the settings."""
     import matplotlib
 
     matplotlib.rcParams["font.family"] = list(fonts_for("".join(texts)) or (DEFAULT,))
 
 
-def thinned(names: list, most: int) -> tuple:
+def thinned(names: list[str], most: int) -> tuple:
     """Positions and texts of up to `most` ticks, evenly spaced."""
     step = max(1, math.ceil(len(names) / most))
     places = list(range(0, len(names), step))
