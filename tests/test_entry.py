@@ -105,6 +105,16 @@ def test_a_wheel_has_recipes_and_the_type_marker(tmp_path):
     assert "model: fc\n" in found[1]
 
 
+def test_an_editable_install_works_in_the_folder_that_holds_the_clone(tmp_path):
+    """Python must prefer the package to the clone's folder, which is a namespace package there."""
+    code = "import mnist_paddle; print(mnist_paddle.__file__)"
+    installed = run("-c", code, cwd=tmp_path, PYTHONPATH="")[1].strip()
+    if installed != mnist_paddle.__file__ or "site-packages" in installed:
+        pytest.skip("this checkout is not what is installed as editable")
+    (tmp_path / "mnist_paddle").mkdir()
+    assert run("-c", code, cwd=tmp_path, PYTHONPATH="") == (0, f"{installed}\n", ""), "installed before? pip install -e . again"
+
+
 def test_a_script_without_the_package_says_how_to_install_it(tmp_path):
     for name in COMMANDS:
         text = (ROOT / "scripts" / f"{name}.py").read_text().replace("mnist_paddle.cli", "mnist_paddle_missing.cli")
