@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,7 @@ def test_resume_verified_by_command(run_script, data, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("PASS: ")
     assert "last: optimizer state" in done.stdout
+    assert re.findall(r"status +(\d+)", done.stdout) == ["143", "137", "0"]  # as a shell shows them
     assert (tmp_path / "resume.png").read_bytes().startswith(b"\x89PNG")
     # One bit of one weight, in a file that is whole in itself: the comparison must see it.
     last = tmp_path / "kept" / "stopped" / "last.safetensors"

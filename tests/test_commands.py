@@ -14,7 +14,8 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import Config, fit
+from mnist_paddle import Config, UsageError, fit
+from mnist_paddle.cli.main import dispatch
 from mnist_paddle.experiment import checkpoint, commands
 
 QUICK = ["--model", "linear", "--batch_size", "40", "--device", "cpu", "--schedule", "constant", "--dataset", "custom"]
@@ -265,6 +266,20 @@ def test_evaluate_knows_the_data_of_the_run(run):
     assert "other data" in changed.stderr
     assert "--data_dir" in changed.stderr
     assert len([line for line in changed.stderr.splitlines() if line.startswith("error: ")]) == 1
+
+
+@pytest.mark.parametrize("name", ["run", "run/last.safetensors"])
+def test_evaluate_names_the_file_whose_weights_are_not_finite(name, small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fit(Config(model="linear", epochs=1, device="cpu", output_dir="run"), small, log=lambda line: None)
+    for file in ("best.safetensors", "last.safetensors"):
+        arrays, progress = checkpoint.load(tmp_path / "run" / file)
+        arrays["model/1.weight"] = np.full_like(arrays["model/1.weight"], np.nan)
+        checkpoint.save(tmp_path / "run" / file, arrays, progress)
+    with pytest.raises(UsageError) as caught:
+        dispatch(["evaluate", name])
+    file = "run/best.safetensors" if name == "run" else name
+    assert str(caught.value).startswith(f"{file} holds numbers that are not finite, in 1.weight")
 
 
 def test_a_run_on_arrays_is_not_evaluated_on_mnist(small, place):

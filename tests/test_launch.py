@@ -79,7 +79,7 @@ def finished(process, timeout=100) -> tuple:
     ("flags", "says"),
     [
         (["--nproc", "0"], "--nproc must be at least 1"),
-        (["--nproc", "two"], "argument --nproc: invalid int value: 'two'"),
+        (["--nproc", "two"], "--nproc must be an integer; it is 'two'"),
         (["--nnodes", "2"], "--nnodes 2 needs --master HOST:PORT"),
         (["--nnodes", "2", "--master", "10.0.0.1"], "--master 10.0.0.1: write it as HOST:PORT"),
         (["--nnodes", "2", "--master", "10.0.0.1:6000", "--node_rank", "2"], "numbered from 0 to 1"),
@@ -407,6 +407,7 @@ def test_a_dry_run_leaves_nothing(launch, tmp_path):
     status, stdout, stderr = finished(launch("--nproc", "2", "--dry_run"))
     assert (status, stderr) == (0, "")
     assert "dry run: every part worked" in stdout
+    assert "logs of all ranks" not in stdout
     assert not (tmp_path / "run").exists()
 
 

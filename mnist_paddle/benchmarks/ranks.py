@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..distributed.launcher import paddle_command, rank_environment, visible_gpus
 from ..system import startup
-from ..system.paths import output_file
 from .rank_worker import BATCH
 from .scaling import Compute, CostModel, Network, fit_compute, fit_network
 
@@ -160,7 +159,6 @@ def draw(report: dict, png) -> None:
 
 def main(arguments) -> int:
     """Measure 1..N ranks in turns, report; the exit status."""
-    png = output_file(arguments.draw, "--draw")
     counts = range(1, (visible_gpus() or startup.usable_cores()) + 1)
     runs = {ranks: [] for ranks in counts}
     for _ in range(arguments.repeats):
@@ -169,6 +167,6 @@ def main(arguments) -> int:
     planned = network_of({"latency_us": arguments.latency_us, "gbit": arguments.gbit})
     found = report(runs, planned, arguments.parts)
     print(json.dumps(found) if arguments.json else show(found))
-    if png:
-        draw(found, png)
+    if arguments.draw:
+        draw(found, arguments.draw)
     return 0

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import re
 import sys
-from pathlib import Path
 
 import yaml
 
@@ -15,14 +14,14 @@ from ..experiment import checkpoint
 from ..experiment.checkpoint import inherited_settings
 from ..experiment.sanity import check_settings
 from ..settings import file, plugins
-from ..settings.advice import QUESTIONS, advice, canonical
+from ..settings.advice import QUESTIONS, advice, canonical, flag_advice
 from ..settings.components import parse_arguments, rejoined
 from ..settings.values import BOOLEANS, from_text
 from ..system import startup
 from ..system.paths import expand
 from .help import answer
+from .recipes import find_recipe, recipes, refuse_second_file
 
-PACKAGE = Path(__file__).parents[1]
 DASHES = "–—−‒"  # what a word processor makes of -- (and a user pastes)
 
 
@@ -45,6 +44,7 @@ def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
     given |= flags
     places = {name: place for name, place in places.items() if name not in flags}
     try:
+        refuse_twice(given)
         base = _base(given, run_settings)
         config = make_config({**base, **given})
         check_settings(config)
@@ -65,6 +65,13 @@ def _base(given: dict, run_settings) -> dict:
     if isinstance(path, str) and os.path.exists(os.path.expanduser(path)):
         return inherited_settings(os.path.expanduser(path), given)
     return {}
+
+
+def refuse_twice(given: dict) -> None:
+    """A `UsageError` for an argument that is given by its own flag and among the component's arguments."""
+    for name, owner in (("activation", "model_args"), ("momentum", "optimizer_args")):
+        if given.get(name) is not None and name in (given.get(owner) or {}):
+            raise UsageError(f"--{name} and --{owner} {name}={given[owner][name]} give the same; leave one of them out")
 
 
 def _located(message: str, places: dict) -> str:
@@ -117,7 +124,7 @@ def read_flags(words: list) -> tuple[dict, list, bool]:
                     raise UsageError(f"{flag} needs a value{example(name)}")
                 text = extra.pop(0)
             if name == "config":
-                refuse_extra(flag, extra)
+                refuse_second_file(text, extra)
                 files.append(find_recipe(expand(text, "--config")))
             elif name == "plugins":
                 refuse_extra(flag, extra)
@@ -125,19 +132,6 @@ def read_flags(words: list) -> tuple[dict, list, bool]:
             else:
                 settings[name] = flag_value(name, flag, text, extra)
     return settings, files, asked
-
-
-def find_recipe(path: str) -> str:
-    """A settings file; where there is none of this name, a recipe of the project: cnn, cnn.yaml, configs/cnn.yaml."""
-    name = Path(path)
-    if os.path.lexists(path) or name.parent.as_posix() not in (".", "configs"):
-        return path
-    # In a checkout the recipes lie beside the package, in a wheel inside it.
-    for folder in (PACKAGE.parent / "configs", PACKAGE / "configs"):
-        recipe = folder / f"{name.name.removesuffix('.yaml')}.yaml"
-        if recipe.is_file():
-            return str(recipe)
-    return path
 
 
 def flag_name(flag: str, word: str) -> str:
@@ -152,12 +146,7 @@ def flag_name(flag: str, word: str) -> str:
     owner, _, argument = name.partition(".")
     if argument and owner.endswith("_args"):
         raise UsageError(f"{flag}: write --{owner} {argument}=VALUE")
-    raise UsageError(f"{flag}: there is no such flag; {_flag_advice(name)}")
-
-
-def _flag_advice(name: str) -> str:
-    found = advice(name, list(FIELDS), argument_owners())
-    return re.sub(r"(did you mean |argument: )(\w+)", r"\1--\2", found)
+    raise UsageError(f"{flag}: there is no such flag; {flag_advice(name, list(FIELDS), argument_owners())}")
 
 
 def stray(word: str) -> str:
@@ -170,6 +159,8 @@ def stray(word: str) -> str:
         if word in choices(name):
             return f"{word}: belongs to no flag; did you mean --{name} {word}?"
     if word.endswith((".yaml", ".yml")):
+        return f"{word}: belongs to no flag; did you mean --config {word}?"
+    if word in recipes():
         return f"{word}: belongs to no flag; did you mean --config {word}?"
     if "=" in word and canonical(word.partition("=")[0]) in FIELDS:
         return f"{word}: belongs to no flag; did you mean --{word}?"

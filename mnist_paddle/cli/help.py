@@ -1,5 +1,6 @@
 """What --help and --list print, in 80 columns: the settings by section, the components with their arguments."""
 
+import argparse
 import itertools
 import sys
 import textwrap
@@ -126,6 +127,39 @@ def _range(name: str, argument) -> str:
     if name == "activation" and argument.kind in (str, None):
         return "one of " + ", ".join(choices("activation"))
     return "any value" if argument.kind is None else describe(argument.kind)
+
+
+def command_help(parser: argparse.ArgumentParser) -> str:
+    """The answer to --help of a command whose arguments argparse reads, in the layout of the other."""
+    name = parser.prog.rpartition(" ")[2]
+    positional = [f"{_argparse_flag(action)} " for action in parser._actions if not action.option_strings]
+    usage = parser.usage or f"{parser.prog} {''.join(positional)}[options]"
+    lines = [f"usage: {usage}", f"       (python scripts/{name.replace('-', '_')}.py is the same)"]
+    for paragraph in (parser.description or "").split("\n\n"):
+        is_table = paragraph.startswith("  ")
+        lines += ["", *(paragraph.splitlines() if is_table else textwrap.wrap(paragraph, WIDTH))]
+    for group in parser._action_groups:
+        # argparse's own two groups come first and need no heading.
+        heading = [] if group in parser._action_groups[:2] else [group.title]
+        rows = [row for action in group._group_actions for row in _argparse_row(action)]
+        lines += ["", *heading, *rows] if rows else []
+    return "\n".join(lines) + "\n"
+
+
+def _argparse_row(action: argparse.Action) -> list:
+    text, default = action.help or "", action.default
+    if action.nargs != 0 and default not in (None, []) and "default" not in text:
+        text += f" [{default:g}]" if isinstance(default, float) else f" [{default}]"
+    flag = "--help, -h" if action.dest == "help" else _argparse_flag(action)
+    return _wrapped(f"  {flag:{COLUMN - 4}}  ", "print this" if action.dest == "help" else text, indent=COLUMN)
+
+
+def _argparse_flag(action: argparse.Action) -> str:
+    """A flag or a positional argument with the word that stands for its value."""
+    value = action.metavar or {int: "N", float: "X"}.get(action.type, "PATH" if action.dest in PATHS else "NAME")
+    if not action.option_strings:
+        return action.metavar or action.dest.upper()
+    return action.option_strings[0] + f" {value}" * (action.nargs != 0)
 
 
 def _wrapped(head: str, text: str, indent: int = 19) -> list:

@@ -85,10 +85,12 @@ class Trainer:
             self.wait(process)
         finally:
             send(process, signal.SIGKILL)
-        interruption.status = process.returncode
-        if interruption.status not in (0, *STATUSES[kind]):
-            raise UnexpectedEnd(f"{KINDS[kind]} ended the run with status {interruption.status}: {self.last_line(name)}")
-        return interruption.status != 0 or kind == "minutes"
+        status = process.returncode
+        if status not in (0, *STATUSES[kind]):
+            raise UnexpectedEnd(f"{KINDS[kind]} ended the run with status {status}: {self.last_line(name)}")
+        # One number per signal, a shell's, whichever of STATUSES it was.
+        interruption.status = status and 128 + signal.Signals[KINDS[kind]]
+        return status != 0 or kind == "minutes"
 
     def wait_for_first_step(self, process, name: str, written) -> None:
         """Wait until config.yaml is rewritten, which is done just before the first step. `written`: its time before."""

@@ -47,7 +47,7 @@ class Plan:
             device = f"on GPUs {self.devices}"
         else:
             device = "one GPU each" if self.on_gpus else f"threads per rank: {self.threads}"
-        return f"{self.nproc} rank{'s' * (self.nproc != 1)}{of_all}; {device}; logs of all ranks: {self.logs}"
+        return f"{self.nproc} rank{'s' * (self.nproc != 1)}{of_all}; {device}"
 
 
 def count_ranks(options, config) -> tuple[int, bool]:

@@ -6,6 +6,7 @@ from typing import Callable, NoReturn
 
 from ..errors import UsageError
 from ..registry import unknown
+from ..system import signals
 from ..version import __version__
 from . import entry
 
@@ -28,7 +29,8 @@ def run(name: str) -> NoReturn:
 def command(name: str) -> Callable[[list], int]:
     """The function of a command, arguments -> exit status; a `UsageError` where a library that it needs is not installed."""
     try:
-        return import_module(f".{name}", __package__).main
+        with signals.importing():
+            return import_module(f".{name}", __package__).main
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] == __package__.partition(".")[0]:
             raise

@@ -1,8 +1,9 @@
 """Prove that a run loses nothing by being stopped: train straight through, train again with stops, compare every bit.
 
-All flags of train.py are passed on to it, so that your own recipe is tested.
+All flags of train are passed on to it, so that your own recipe is tested.
 """
 
+import argparse
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from mnist_paddle import UsageError, load_config
 
+from ..config import Config
 from ..distributed import communication
 from ..system import startup
 from ..system.paths import expand, output_file
@@ -17,15 +19,17 @@ from . import entry
 from .interruptions import KINDS, Interruption, Trainer, UnexpectedEnd, train_with_interruptions
 
 
-def parse(argv):
-    """The options of this command, the kinds of stops, the flags for train.py, and the config that these give."""
-    parser = entry.CommandLine(prog="verify_resume.py", description=__doc__, usage="%(prog)s [options] [flags of train.py]")
-    parser.add_argument("--stops", type=int, default=6, help="how often the second run is stopped (default: 6)")
-    parser.add_argument("--kinds", default="term,int,kill,minutes", help="comma-separated, in turns (default: %(default)s)")
-    parser.add_argument("--nproc", type=int, default=1, help="ranks, by paddle.distributed.launch (default: 1)")
-    parser.add_argument("--stop_seed", type=int, default=0, help="seed of the random moments of the stops (default: 0)")
-    parser.add_argument("--draw", metavar="PNG", help="also draw the loss of both runs")
-    parser.add_argument("--folder", help="keep both runs in this folder (default: a temporary one)")
+def parse(argv: list) -> tuple[argparse.Namespace, list, list, Config]:
+    """The options of this command, the kinds of stops, the flags for train, and the config that these give."""
+    usage = "mnist-paddle verify-resume [options] [flags of train]"
+    parser = entry.CommandLine(prog="mnist-paddle verify-resume", description=__doc__, usage=usage)
+    stops, results = parser.add_argument_group("Stops"), parser.add_argument_group("Runs")
+    stops.add_argument("--stops", type=int, default=6, help="how often the second run is stopped")
+    stops.add_argument("--kinds", default="term,int,kill,minutes", metavar="LIST", help="in turns")
+    stops.add_argument("--stop_seed", type=int, default=0, help="seed of the random moments of the stops")
+    results.add_argument("--nproc", type=int, default=1, help="ranks, started by Paddle's launcher")
+    results.add_argument("--folder", metavar="PATH", help="keeps both runs (default: a temporary one)")
+    results.add_argument("--draw", metavar="PNG", help="also draw the loss of both runs")
     options, flags = parser.parse_known_args(argv)
     kinds = options.kinds.split(",")
     for kind in kinds:
