@@ -84,6 +84,8 @@ def finished(process, timeout=100) -> tuple:
         (["--nnodes", "2", "--master", "10.0.0.1"], "--master 10.0.0.1: write it as HOST:PORT"),
         (["--nnodes", "2", "--master", "10.0.0.1:6000", "--node_rank", "2"], "numbered from 0 to 1"),
         (["--devices", "0,1", "--device", "cpu"], "--device cpu uses none"),
+        (["--device", "gpu"], "--device gpu: "),
+        (["--devices", "0,1"], "--devices 0,1: "),
         (["--max_restarts", "-1"], "--max_restarts must be at least 0"),
         (["--batch-sise", "3"], "--batch-sise: there is no such flag; did you mean --batch_size?"),
         (["--sync", "server", "--parallel", "model"], "--sync server is a form of --parallel data"),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mnist_paddle.benchmarks import speed
 from mnist_paddle.benchmarks.scaling import Compute, CostModel, Network, fit_compute, fit_network
 
 # 10 us and 1 GB/s; 4 MB over 4 ranks: 6 messages of 1 MB, each 10 us + 1 ms.
@@ -41,3 +42,13 @@ def test_the_smallest_batch_is_the_first_that_is_efficient_enough(ranks):
     batch = int(model.smallest_batch(ranks))
     assert model.efficiency(ranks, batch) >= 0.8 - 1e-9
     assert batch == 1 or model.efficiency(ranks, batch - 1) < 0.8 - 1e-9
+
+
+@pytest.mark.parametrize(("kind", "base"), [("train", "plain Paddle"), ("loader", "paddle.io.DataLoader, fastest form")])
+def test_ratios_are_to_what_the_document_compares_with(kind, base, monkeypatch):
+    names = list(speed.IMPLEMENTATIONS[kind])
+    monkeypatch.setattr(speed, "measure", lambda kind, name: 100.0 * (1 + names.index(name)))
+    rows = speed.compare(kind, 1)
+    assert list(rows) == names
+    assert [name for name in names if rows[name]["ratio"] == 1] == [base]
+    assert rows["reader async" if kind == "loader" else "mnist_paddle"]["ratio"] == 2.5 - (kind == "train") * 0.5

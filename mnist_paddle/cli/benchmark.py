@@ -22,7 +22,7 @@ def parse(argv: list) -> argparse.Namespace:
     """The command line."""
     kinds = "\n".join(f"  {name:9} {what}" for name, what in KINDS.items())
     parser = entry.CommandLine(prog="mnist-paddle benchmark", description=f"{__doc__}\n\n{kinds}")
-    parser.add_argument("kind", type=entry.one_of("benchmark", list(KINDS)), help="what to measure")
+    parser.add_argument("kind", type=entry.one_of("benchmark", tuple(KINDS)), help="what to measure")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each; their median is printed")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     scaling = parser.add_argument_group("Scaling")

@@ -4,6 +4,8 @@ import dataclasses
 import os
 import re
 import sys
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
 
 import yaml
 
@@ -18,14 +20,16 @@ from ..settings.advice import QUESTIONS, advice, canonical, flag_advice
 from ..settings.components import parse_arguments, rejoined
 from ..settings.values import BOOLEANS, from_text
 from ..system import startup
-from ..system.paths import expand
+from ..system.paths import StrPath, expand
 from .help import answer
 from .recipes import find_recipe, recipes, refuse_second_file
 
 DASHES = "–—−‒"  # what a word processor makes of -- (and a user pastes)
 
 
-def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
+def load_config(
+    argv: Optional[Sequence] = None, run_settings: Callable[[Optional[StrPath]], dict] = checkpoint.settings
+) -> Config:
     """The Config of a command line: defaults < `--config FILE` < flags, in whatever order they were typed.
 
     With --resume, the settings of the run that is resumed replace the defaults: `run_settings(output_dir)` gives them. With
@@ -56,7 +60,7 @@ def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
     return config
 
 
-def _base(given: dict, run_settings) -> dict:
+def _base(given: dict, run_settings: Callable[[Optional[StrPath]], dict]) -> dict:
     """What replaces the defaults: a resumed run's settings, or the network and dataset of --init_from."""
     if given.get("resume") is True and not given.get("dry_run"):
         return run_settings(given.get("output_dir"))
@@ -84,12 +88,12 @@ def _located(message: str, places: dict) -> str:
 
 def named_plugins(words: list) -> list:
     """What the --plugins among the words name."""
-    found = []
+    names = []
     for place, word in enumerate(words):
         flag, equals, text = word.partition("=")
         if word.startswith("--") and canonical(flag) == "plugins":
-            found += plugins.split(text if equals else words[place + 1] if place + 1 < len(words) else "")
-    return found
+            names += plugins.split(text if equals else words[place + 1] if place + 1 < len(words) else "")
+    return names
 
 
 def import_plugins(names: list) -> None:
@@ -102,7 +106,8 @@ def import_plugins(names: list) -> None:
 
 def read_flags(words: list) -> tuple[dict, list, bool]:
     """The settings that flags give, the settings files, and whether --print_config is among them."""
-    settings, files, asked = {}, [], False
+    settings: dict[str, Any] = {}
+    files, asked = [], False
     position = 0
     while position < len(words):
         flag, equals, text = words[position].partition("=")
@@ -187,7 +192,7 @@ def example(name: str) -> str:
     return f", such as --{name} {default}" if default not in (None, "") else ""
 
 
-def flag_value(name: str, flag: str, text: str, extra: list):
+def flag_value(name: str, flag: str, text: str, extra: list) -> object:
     """What a flag's text means; `extra` are the words behind it, which a space may have cut off."""
     if FIELDS[name].type is dict:
         for word in (text, *extra):
@@ -202,16 +207,16 @@ def flag_value(name: str, flag: str, text: str, extra: list):
 
 def read_file(path: str) -> dict:
     """Setting -> (value, line) of a settings file."""
-    found = {}
+    settings: dict[str, tuple] = {}
     for key, node in file.read(path):
         name, line = canonical(key.value), key.start_mark.line + 1
         where = f"{path}, line {line}"
         if name not in FIELDS:
             raise UsageError(f"{where}: {key.value}: there is no such setting; {_nested(node) or _file_advice(name)}")
-        if name in found:
-            raise UsageError(f"{where}: {name} is given twice, first in line {found[name][1]}; leave one out")
-        found[name] = (file_value(name, node, path), line)
-    return found
+        if name in settings:
+            raise UsageError(f"{where}: {name} is given twice, first in line {settings[name][1]}; leave one out")
+        settings[name] = (file_value(name, node, path), line)
+    return settings
 
 
 def _file_advice(name: str) -> str:
@@ -220,7 +225,7 @@ def _file_advice(name: str) -> str:
     return advice(name, list(FIELDS), argument_owners())
 
 
-def _nested(node) -> str:
+def _nested(node: yaml.Node) -> str:
     """A hint where the settings stand below a heading."""
     if isinstance(node, yaml.MappingNode):
         for key, _ in node.value:
@@ -229,7 +234,7 @@ def _nested(node) -> str:
     return ""
 
 
-def file_value(name: str, node, path: str):
+def file_value(name: str, node: yaml.Node, path: str) -> object:
     """What a node means for a setting."""
     where, kind = f"{path}, line {node.start_mark.line + 1}: {name}", FIELDS[name].type
     value = file.value_of(node, path, lines=True)

@@ -4,7 +4,8 @@ import argparse
 import re
 import signal
 import sys
-from typing import Callable, NoReturn, Optional
+from collections.abc import Sequence
+from typing import Any, Callable, NoReturn, Optional
 
 from ..errors import Interrupted, RunError, UsageError
 from ..registry import unknown
@@ -15,10 +16,10 @@ from ..system.signals import STOPPED, ignore_stops
 class CommandLine(argparse.ArgumentParser):
     """argparse with the manners of `train`: errors in one line, no abbreviations, --some-flag for --some_flag, its help."""
 
-    def __init__(self, **settings: object):
+    def __init__(self, **settings: Any):
         super().__init__(allow_abbrev=False, **settings)
 
-    def parse_args(self, args: Optional[list] = None, namespace: Optional[argparse.Namespace] = None) -> argparse.Namespace:
+    def parse_args(self, args: Optional[list] = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
         """The arguments; a `UsageError` for what is none of them, with the flag that was probably meant."""
         from ..config import FIELDS
         from ..settings.advice import canonical, flag_advice
@@ -32,7 +33,7 @@ class CommandLine(argparse.ArgumentParser):
             raise UsageError(f"{flag}: there is no such flag here; {hint}")
         return arguments
 
-    def parse_known_args(self, args: Optional[list] = None, namespace: Optional[argparse.Namespace] = None) -> tuple:
+    def parse_known_args(self, args: Optional[list] = None, namespace: Any = None) -> tuple:  # type: ignore[override]
         """The arguments, and the words that are none of them."""
         return super().parse_known_args([self._spelled(str(word)) for word in args or []], namespace)
 
@@ -60,7 +61,7 @@ class CommandLine(argparse.ArgumentParser):
         raise UsageError(f"{flag}: {text}" if message.startswith("argument ") else f"{message} (see --help)")
 
 
-def one_of(kind: str, options: list) -> Callable[[str], str]:
+def one_of(kind: str, options: Sequence[str]) -> Callable[[str], str]:
     """A type of an argument, for argparse: one of a few words."""
 
     def check(word: str) -> str:

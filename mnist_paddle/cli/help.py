@@ -1,6 +1,7 @@
 """What --help and --list print, in 80 columns: the settings by section, the components with their arguments."""
 
 import argparse
+import dataclasses
 import itertools
 import sys
 import textwrap
@@ -9,7 +10,7 @@ import typing
 from ..arguments import describe
 from ..config import FIELDS, PATHS
 from ..errors import UsageError
-from ..registry import unknown
+from ..registry import Argument, unknown
 from ..settings.advice import canonical
 from ..settings.checks import unknown_component
 from ..settings.tables import CHOICES, TABLES, WITH_ARGUMENTS, choices
@@ -63,7 +64,7 @@ def help_text() -> str:
     return "\n".join([*lines, "", END])
 
 
-def _metavar(name: str, field) -> str:
+def _metavar(name: str, field: dataclasses.Field) -> str:
     if field.type is bool:
         return ""
     if name in PATHS:
@@ -114,7 +115,7 @@ def component(name: str, value: str) -> str:
     return "\n".join(lines)
 
 
-def _pair(name: str, argument) -> str:
+def _pair(name: str, argument: Argument) -> str:
     if argument.required:
         return f"{name}=..."
     value = list(argument.default) if isinstance(argument.default, tuple) else argument.default
@@ -122,7 +123,7 @@ def _pair(name: str, argument) -> str:
     return f"{name}={str(shown).lower() if isinstance(shown, bool) else shown}"
 
 
-def _range(name: str, argument) -> str:
+def _range(name: str, argument: Argument) -> str:
     """The values of an argument, short."""
     if name == "activation" and argument.kind in (str, None):
         return "one of " + ", ".join(choices("activation"))
@@ -140,7 +141,7 @@ def command_help(parser: argparse.ArgumentParser) -> str:
         lines += ["", *(paragraph.splitlines() if is_table else textwrap.wrap(paragraph, WIDTH))]
     for group in parser._action_groups:
         # argparse's own two groups come first and need no heading.
-        heading = [] if group in parser._action_groups[:2] else [group.title]
+        heading = [] if group in parser._action_groups[:2] else [group.title or ""]
         rows = [row for action in group._group_actions for row in _argparse_row(action)]
         lines += ["", *heading, *rows] if rows else []
     return "\n".join(lines) + "\n"
@@ -156,9 +157,10 @@ def _argparse_row(action: argparse.Action) -> list:
 
 def _argparse_flag(action: argparse.Action) -> str:
     """A flag or a positional argument with the word that stands for its value."""
-    value = action.metavar or {int: "N", float: "X"}.get(action.type, "PATH" if action.dest in PATHS else "NAME")
+    kind: typing.Any = action.type
+    value = action.metavar or {int: "N", float: "X"}.get(kind, "PATH" if action.dest in PATHS else "NAME")
     if not action.option_strings:
-        return action.metavar or action.dest.upper()
+        return str(action.metavar or action.dest.upper())
     return action.option_strings[0] + f" {value}" * (action.nargs != 0)
 
 

@@ -9,9 +9,12 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
+from types import FrameType
+from typing import Optional
 
 from mnist_paddle import UsageError, load_config
 
+from ..config import Config
 from ..distributed import communication
 from ..distributed.supervisor import USAGE
 from ..system import console, signals, startup
@@ -45,7 +48,7 @@ def parse(argv: list) -> tuple[argparse.Namespace, list]:
     return options, flags
 
 
-def make_folders(options, config) -> tuple[Path, Path]:
+def make_folders(options: argparse.Namespace, config: Config) -> tuple[Path, Path]:
     """The run folder and the folder of this machine's logs."""
     from ..experiment.checkpoint import to_resume
     from ..experiment.folder import make_folder
@@ -56,7 +59,7 @@ def make_folders(options, config) -> tuple[Path, Path]:
         folder = to_resume(config.output_dir)[0]
     elif options.nnodes > 1 and not config.output_dir:
         raise UsageError("--nnodes above 1 needs --output_dir, the same folder on every machine")
-    elif options.node_rank == 0:
+    elif options.node_rank == 0 or not config.output_dir:
         folder = make_folder(config.output_dir, f"{config.dataset}-{config.model}")
     else:
         folder = Path(config.output_dir)
@@ -66,23 +69,23 @@ def make_folders(options, config) -> tuple[Path, Path]:
 class StopSignals:
     """Collects the signals that the user sends to this process, to be passed on to the ranks."""
 
-    def __init__(self):
-        self.pending = []
+    def __init__(self) -> None:
+        self.pending: list[int] = []
         for number in signals.STOP_SIGNALS:
             # SIG_IGN is set again, since Paddle's import may have installed a handler of its own.
             signal.signal(number, signal.SIG_IGN if signals.is_ignored(number) else self.receive)
 
-    def receive(self, number, frame):
+    def receive(self, number: int, frame: Optional[FrameType]) -> None:
         """The signal handler."""
         console.silence_lost_terminal()
         self.pending.append(number)
 
-    def take(self):
+    def take(self) -> Optional[int]:
         """The next signal, or None."""
         return self.pending.pop(0) if self.pending else None
 
 
-def launch(options, flags: list, config) -> int:
+def launch(options: argparse.Namespace, flags: list, config: Config) -> int:
     """Check everything, start the ranks, watch them, restart them; the exit status."""
     from ..experiment import preflight
     from ..experiment.folder import to_terminal
@@ -141,7 +144,7 @@ def remove_unused(folder: Path, logs: Path, is_new: bool) -> None:
     shutil.rmtree(folder if is_new else logs, ignore_errors=True)
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, launch; the exit status is the training's."""
     signals.end_at_signal()
     options, flags = parse(argv)

@@ -2,7 +2,7 @@
 
 import sys
 from importlib import import_module
-from typing import Callable, NoReturn
+from typing import Callable, NoReturn, Optional
 
 from ..errors import UsageError
 from ..registry import unknown
@@ -37,7 +37,7 @@ def command(name: str) -> Callable[[list], int]:
         raise UsageError(f"{error}; install what mnist_paddle needs: pip install -e '.[cpu]'") from None
 
 
-def main(argv=None) -> NoReturn:
+def main(argv: Optional[list] = None) -> NoReturn:
     """The program `mnist-paddle`: its first argument names the command."""
     words = sys.argv[1:] if argv is None else argv
     entry.script(lambda _: dispatch(words))

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Optional
 
 from mnist_paddle import UsageError, load_config
 
@@ -46,7 +47,7 @@ def parse(argv: list) -> tuple[argparse.Namespace, list, list, Config]:
     return options, kinds, flags, config
 
 
-def check_flags(config) -> None:
+def check_flags(config: Config) -> None:
     """A `UsageError` for flags of train.py under which two runs can't be compared."""
     for name in ("resume", "dry_run"):
         if getattr(config, name):
@@ -65,7 +66,7 @@ def show_interruption(number: int, interruption: Interruption) -> None:
     print(f"{number:4}  {KINDS[interruption.kind]:14} {moment:24} {left}", flush=True)
 
 
-def show_rows(rows) -> bool:
+def show_rows(rows: list) -> bool:
     """Print the second table; whether everything is identical."""
     width = max(len(row.what) for row in rows)
     for row in rows:
@@ -73,7 +74,7 @@ def show_rows(rows) -> bool:
     return not any(row.difference for row in rows)
 
 
-def verify(options, kinds, flags, config, *, folder: Path) -> bool:
+def verify(options: argparse.Namespace, kinds: list, flags: list, config: Config, *, folder: Path) -> bool:
     """Train both runs, print both tables; whether everything is identical."""
     from ..experiment import checkpoint
     from ..experiment.compare import compare
@@ -102,7 +103,7 @@ def verify(options, kinds, flags, config, *, folder: Path) -> bool:
     return same
 
 
-def make_folder(path) -> Path:
+def make_folder(path: Optional[str]) -> Path:
     """The folder for both runs: the one that was asked for, or a temporary one."""
     if not path:
         return Path(tempfile.mkdtemp(prefix="verify_resume_"))
@@ -116,7 +117,7 @@ def make_folder(path) -> Path:
     return folder
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, verify; the exit status: 0 identical, 1 not, 2 wrong usage."""
     options, kinds, flags, config = parse(argv)
     communication.stand_alone()  # its trainings start their own ranks
