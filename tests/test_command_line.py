@@ -40,12 +40,12 @@ READ = [
 
 @pytest.mark.parametrize(("argv", "name", "value"), READ)
 def test_what_is_read(argv, name, value):
-    found = getattr(load_config(argv), name)
-    assert found == value
-    assert type(found) is type(value)
+    setting = getattr(load_config(argv), name)
+    assert setting == value
+    assert type(setting) is type(value)
 
 
-# (flags, what the message says)
+# (flags, part of the message)
 WRONG = [
     (["--epoch", "3"], "--epoch: there is no such flag; did you mean --epochs?"),
     (["--batchsize", "3"], "did you mean --batch_size?"),
@@ -103,9 +103,9 @@ WRONG = [
     (["--model_args", "norm=batch,norm=none"], "norm is given twice"),
     (["--model_args", "{norm: batch, norm: none}"], "norm is given twice"),
     (["--model_args", "norm="], "norm has no value"),
-    (["--model_args", "norm"], "wanted are pairs"),
+    (["--model_args", "norm"], "write pairs"),
     (["--model_args", "norm:batch"], "write norm=batch"),
-    (["--model_args", "[norm]"], "wanted are pairs"),
+    (["--model_args", "[norm]"], "write pairs"),
     (["--model_args", "norm=*a"], "quotes"),
     (["--model_args", "norm=!!python/name:os.system x"], "is not read"),
     (["--epochs", "3.5"], "--epochs must be an integer; it is 3.5"),

@@ -24,13 +24,13 @@ def run(*words, cwd, **environment):
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("flags", [["--help"], ["--no_such_flag"]])
-def test_three_ways_to_call_a_command_are_the_same(tmp_path, command, flags):
-    ways = [
+def test_three_forms_of_a_command_are_the_same(tmp_path, command, flags):
+    forms = [
         [str(ROOT / "scripts" / f"{command}.py")],
         ["-m", "mnist_paddle", command],
         ["-c", PROGRAM, command.replace("_", "-")],
     ]
-    answers = [run(*way, *flags, cwd=tmp_path) for way in ways]
+    answers = [run(*form, *flags, cwd=tmp_path) for form in forms]
     assert answers[0] == answers[1] == answers[2]
     status, out, err = answers[0]
     assert status == (0 if flags == ["--help"] else 2)
@@ -174,9 +174,9 @@ def test_a_wheel_has_recipes_and_the_type_marker(tmp_path):
     recipes = {path.name for path in (ROOT / "configs").glob("*.yaml")}
     assert {path.name for path in (built / "mnist_paddle" / "configs").iterdir()} == recipes
     assert (built / "mnist_paddle" / "py.typed").exists()
-    found = run("-m", "mnist_paddle", "train", "--config", "fc", "--print_config", cwd=other, PYTHONPATH=str(built))
-    assert found[0] == 0, found[2]
-    assert "model: fc\n" in found[1]
+    status, out, err = run("-m", "mnist_paddle", "train", "--config", "fc", "--print_config", cwd=other, PYTHONPATH=str(built))
+    assert status == 0, err
+    assert "model: fc\n" in out
 
 
 def test_an_editable_install_works_in_the_folder_that_holds_the_clone(tmp_path):

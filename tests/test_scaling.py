@@ -17,10 +17,10 @@ def test_a_ring_passes_every_part_around_twice():
 def test_fits_find_the_numbers_that_made_the_measurements():
     sizes = 4.0 ** np.arange(1, 12)
     for ranks in (2, 3, 8):
-        found = fit_network(ranks, sizes, CABLE.exchange(ranks, sizes))
-        assert (found.latency, found.bandwidth) == (pytest.approx(10e-6), pytest.approx(1e9))
-    found = fit_compute([8, 32, 128], [0.001 + 8e-4, 0.001 + 32e-4, 0.001 + 128e-4])
-    assert (found.step, found.image) == (pytest.approx(0.001), pytest.approx(1e-4))
+        network = fit_network(ranks, sizes, CABLE.exchange(ranks, sizes))
+        assert (network.latency, network.bandwidth) == (pytest.approx(10e-6), pytest.approx(1e9))
+    compute = fit_compute([8, 32, 128], [0.001 + 8e-4, 0.001 + 32e-4, 0.001 + 128e-4])
+    assert (compute.step, compute.image) == (pytest.approx(0.001), pytest.approx(1e-4))
 
 
 def test_no_fit_gives_a_negative_cost():

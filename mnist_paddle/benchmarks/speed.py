@@ -185,7 +185,7 @@ def measure(kind: str, name: str) -> Any:
 
 
 def compare(kind: str, repeats: int) -> dict:
-    """All implementations in turns: median images/s of each, and the ratio to the fastest way of Paddle's own (`BASES`)."""
+    """All implementations in turns: median images/s of each, and the ratio to the fastest form of Paddle's own (`BASES`)."""
     rates: dict[str, list] = {name: [] for name in IMPLEMENTATIONS[kind]}
     for _ in range(repeats):
         for name in rates:

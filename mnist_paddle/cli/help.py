@@ -38,10 +38,10 @@ given several times: later files override earlier ones, flags override files."""
 def answer(words: list) -> None:
     """Print what --help, --list or --version among the words asks for, and exit; whatever else there is may be wrong."""
     for question in ("help", "list", "version"):
-        found = [place for place, word in enumerate(words) if word.startswith("-") and canonical(word) == question]
-        if not found and (question != "help" or "-h" not in words):
+        places = [place for place, word in enumerate(words) if word.startswith("-") and canonical(word) == question]
+        if not places and (question != "help" or "-h" not in words):
             continue
-        start = found[0] if found else words.index("-h")
+        start = places[0] if places else words.index("-h")
         about = list(itertools.takewhile(lambda word: not word.startswith("-"), words[start + 1 :]))
         if question == "version":
             print(f"mnist_paddle {__version__}")

@@ -37,7 +37,7 @@ def find_recipe(path: str) -> str:
         return path
     except FileNotFoundError:
         pass
-    except (OSError, ValueError):  # the reader of the file says why
+    except (OSError, ValueError):  # reading it explains why
         return path
     is_recipe = name.parent.as_posix() in (".", "configs")
     stem = name.name.removesuffix(name.suffix if name.suffix in (".yaml", ".yml") else "")
