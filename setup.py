@@ -35,6 +35,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mnist_paddle", "mnist_paddle.*"]),
+    # With this line an editable install is a path entry. Without it, it is an import hook, which Python asks last: in the folder
+    # that holds the clone, `import mnist_paddle` would find the clone itself, as a namespace package.
+    package_dir={"": "."},
     package_data={"mnist_paddle": ["py.typed"]},
     cmdclass={"build_py": WithRecipes},
     entry_points={"console_scripts": ["mnist-paddle = mnist_paddle.cli.main:main"]},

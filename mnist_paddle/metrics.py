@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
@@ -194,7 +194,7 @@ class Evaluation:
             badness = self.probabilities[wrong, self.predictions[wrong]]
         return wrong[np.argsort(-badness, kind="stable")][:count]
 
-    def captions(self, examples: Sequence[int], names: Optional[Sequence[str]] = None) -> list[str]:
+    def captions(self, examples: Union[np.ndarray, Sequence[int]], names: Optional[Sequence[str]] = None) -> list[str]:
         """A caption per example: label, prediction, and the probability of the prediction or the single output.
 
         `names` replace those of the classes, such as shorter ones.

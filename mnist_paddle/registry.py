@@ -7,7 +7,7 @@ import sys
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Callable, TypeVar, cast
+from typing import Any, Callable, Optional, TypeVar, cast
 
 from .arguments import check, is_checked
 from .errors import UsageError
@@ -179,6 +179,17 @@ def call(kind: str, component: Callable[..., Any], arguments: dict) -> Any:
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     """The sentence for a name that is not among `choices`, with the nearest one first."""
-    near = difflib.get_close_matches(str(name), list(choices), n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(str(name), choices)
+    hint = f"did you mean {near!r}? " if near else ""
     return f"there is no {kind} {name!r}; {hint}choices: {', '.join(choices)}"
+
+
+def nearest(name: str, choices: Iterable[str], cutoff: float = 0.6) -> Optional[str]:
+    """The choice that was probably meant: the same letters in another order, else the most similar one; or None.
+
+    >>> nearest("adma", ["adamax", "adam"])
+    'adam'
+    """
+    similar = difflib.get_close_matches(name, list(choices), n=3, cutoff=cutoff)
+    swapped = [choice for choice in choices if len(choice) > 2 and sorted(choice) == sorted(name)]
+    return next(iter([*swapped, *similar]), None)

@@ -59,14 +59,15 @@ def fit(
     with RunFolder(log, dry_run=config.dry_run) as folder:
         try:
             found = resuming.find(config, folder, dataset)
-            before = {"recorded": found.settings, "normalization": found.normalization} if found else {}
-            setup = make_setup(config, dataset, folder, on_point=on_point, **before)
+            weights = None if found else initial_weights(config)
+            recorded, normalization = (found.settings, found.normalization) if found else (None, None)
+            setup = make_setup(config, dataset, folder, recorded=recorded, normalization=normalization, on_point=on_point)
             state = build(config, setup.strategy, model, trained_on=setup.trained_on)
             if found:
                 resuming.check(found, setup, state)
                 resuming.apply(found, setup, state)
             else:
-                start(setup, state)
+                start(setup, state, weights)
             with StopRequest() as stop:
                 train(setup, state, stop)
             return finish(setup, state)
@@ -114,11 +115,22 @@ def resume(
     return fit(config, dataset, log, model=model, on_point=on_point)
 
 
-def start(setup: Setup, state: State) -> None:
-    """Start a new run, from the seed's weights or those of --init_from, in a new folder with a first checkpoint."""
+def initial_weights(config: Config) -> Optional[dict]:
+    """The arrays of the checkpoint that --init_from names, read before any data. Raises `UsageError` for another network's."""
+    if config.init_from is None:
+        return None
+    arrays, progress = checkpoint.load(config.init_from)
+    model = checkpoint.settings_in(progress, config.init_from).get("model")
+    if model != config.model and not progress.get("own_model"):
+        raise UsageError(f"--init_from {config.init_from} holds a {model}, this run trains a {config.model}; leave --model out")
+    return arrays
+
+
+def start(setup: Setup, state: State, weights: Optional[dict]) -> None:
+    """Start a new run, from the seed's weights or those given, in a new folder with a first checkpoint."""
     config = setup.config
-    if config.init_from is not None:
-        start_from(state, checkpoint.load(config.init_from)[0], config.init_from)
+    if weights is not None and config.init_from is not None:
+        start_from(state, weights, config.init_from)
     check_ranks_agree(setup, "a new run")
     setup.folder.create(config.output_dir, f"{config.dataset}-{config.model}")
     checkpoints.save(setup, state)

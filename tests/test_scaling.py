@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mnist_paddle.benchmarks import speed
 from mnist_paddle.benchmarks.ranks import draw, report, show
 from mnist_paddle.benchmarks.scaling import Compute, CostModel, Network, fit_compute, fit_network
 
@@ -17,10 +18,10 @@ def test_a_ring_passes_every_part_around_twice():
 def test_fits_find_the_numbers_that_made_the_measurements():
     sizes = 4.0 ** np.arange(1, 12)
     for ranks in (2, 3, 8):
-        found = fit_network(ranks, sizes, CABLE.exchange(ranks, sizes))
-        assert (found.latency, found.bandwidth) == (pytest.approx(10e-6), pytest.approx(1e9))
-    found = fit_compute([8, 32, 128], [0.001 + 8e-4, 0.001 + 32e-4, 0.001 + 128e-4])
-    assert (found.step, found.image) == (pytest.approx(0.001), pytest.approx(1e-4))
+        network = fit_network(ranks, sizes, CABLE.exchange(ranks, sizes))
+        assert (network.latency, network.bandwidth) == (pytest.approx(10e-6), pytest.approx(1e9))
+    compute = fit_compute([8, 32, 128], [0.001 + 8e-4, 0.001 + 32e-4, 0.001 + 128e-4])
+    assert (compute.step, compute.image) == (pytest.approx(0.001), pytest.approx(1e-4))
 
 
 def test_no_fit_gives_a_negative_cost():
@@ -93,3 +94,13 @@ def test_one_rank_alone_is_reported_without_a_network():
     assert alone["here"] is None
     assert "in 4 micro-batches" in show(alone)
     assert "a message between" not in show(alone)
+
+
+@pytest.mark.parametrize(("kind", "base"), [("train", "plain Paddle"), ("loader", "paddle.io.DataLoader, fastest form")])
+def test_ratios_are_to_what_the_document_compares_with(kind, base, monkeypatch):
+    names = list(speed.IMPLEMENTATIONS[kind])
+    monkeypatch.setattr(speed, "measure", lambda kind, name: 100.0 * (1 + names.index(name)))
+    rows = speed.compare(kind, 1)
+    assert list(rows) == names
+    assert [name for name in names if rows[name]["ratio"] == 1] == [base]
+    assert rows["reader async" if kind == "loader" else "mnist_paddle"]["ratio"] == 2.5 - (kind == "train") * 0.5

@@ -4,6 +4,7 @@ Without --data_dir and --dataset the set is that of the run, by default its test
 A set given by them is measured whole, or its test part if it has one.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -20,23 +21,24 @@ from . import entry
 from .command_line import import_plugins
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".heic", ".tif", ".tiff")
+SPLITS = ("train", "validation", "test")
 
 
-def parse(argv):
+def parse(argv: list) -> argparse.Namespace:
     """The command line."""
     parser = entry.CommandLine(prog="mnist-paddle evaluate", description=__doc__)
     parser.add_argument("run", help="run folder (its best weights) or a .safetensors file")
     parser.add_argument("--dataset", help="default: the one it was trained on")
-    parser.add_argument("--data_dir", "--data-dir", help="file or folder with the labeled images")
-    parser.add_argument("--split", choices=("train", "validation", "test"), help="default: test")
-    parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's own components")
+    parser.add_argument("--data_dir", help="file or folder with the labeled images")
+    parser.add_argument("--split", type=entry.one_of("split", SPLITS), help=f"{', '.join(SPLITS)} (default: test)")
+    parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's components")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return parser.parse_args(argv)
 
 
 def measure(arguments) -> dict:
     """Evaluate the network on the split that the arguments name."""
-    with signals.importing_paddle():
+    with signals.importing(), signals.importing_paddle():
         from mnist_paddle import evaluate, load_loss
 
         from ..experiment.load import load_trained

@@ -103,10 +103,19 @@ def to_resume(path: Optional[StrPath]) -> tuple[Path, Path]:
     folder = path.parent if named else path
     try:
         if not (folder / f"last{SUFFIX}").exists():
+            refuse_folder_of_runs(folder)
             raise UsageError(f"{folder} holds no run to resume (no last{SUFFIX}); leave --resume out to start one there")
     except OSError as error:
         raise UsageError(f"{str(folder)[:200]}: can't be read ({error.strerror})") from None
     return folder, path if named else folder / f"last{SUFFIX}"
+
+
+def refuse_folder_of_runs(folder: Path) -> None:
+    """Raise `UsageError` that names the newest runs in a folder, such as runs/, if there are any."""
+    runs = sorted(folder.glob(f"*/last{SUFFIX}"), key=lambda file: file.stat().st_mtime, reverse=True)[:3]
+    if runs:
+        others = f"; also {', '.join(str(run.parent) for run in runs[1:])}" if runs[1:] else ""
+        raise UsageError(f"{folder} holds runs, and is not one: add --output_dir {runs[0].parent}{others}")
 
 
 def load(path: StrPath) -> tuple[dict[str, np.ndarray], dict]:

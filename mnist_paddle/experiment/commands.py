@@ -131,9 +131,12 @@ def resume_call(folder: StrPath, dataset: str, *words: str) -> str:
 
 def more_command(folder: StrPath, settings: dict) -> str:
     """The command or call that trains a new run from the weights of this one."""
+    # A tenth of the rate: the same again loses accuracy (fc, two seeds: 98.44 % to 97.75 and 97.95; with a tenth 98.42, 98.44).
+    rate = settings["learning_rate"] / 10
     if in_python(settings["dataset"]):
-        return fit_call({**settings, "init_from": str(folder)})
-    return command("train.py", "--init_from", folder_argument(folder))
+        return fit_call({**settings, "init_from": str(folder), "learning_rate": rate})
+    flags = ["--optimizer", settings["optimizer"]] if settings["optimizer"] != "adam" else []
+    return command("train.py", "--init_from", folder_argument(folder), *flags, "--lr", f"{rate:g}")
 
 
 def real_command(folder: StrPath, settings: dict) -> str:

@@ -45,6 +45,7 @@ def load_trained(path: StrPath) -> TrainedModel:
             "build it there and resume(path, model=network)"
         )
     config = make_config(checkpoint.settings_in(progress, path))  # which validates every value: the file may come from a stranger
+    checkpoint.check_finite(checkpoint.weights(arrays), checkpoint.locate(path))
     classes, (mean, std) = recorded_classes(progress, path), recorded_normalization(progress, path)
     with fresh_global_state():
         model = build_model(config.model, config.model_arguments(), len(classes))

@@ -64,10 +64,11 @@ def check_network(config: Config, ranks: int, classes: Optional[int] = None) -> 
     if config.resume:
         resume.read(config)
     load_loss(config.loss, config.loss_args)
-    arrays, progress = checkpoint.load(config.init_from) if config.init_from and not config.resume else ({}, {})
-    classes = classes or len(recorded_classes(progress, config.init_from))
+    source = config.init_from if not config.resume else None
+    arrays, progress = checkpoint.load(source) if source else ({}, {})
+    classes = classes or len(recorded_classes(progress, source or ""))
     outputs = config.model_args.get("outputs", 1)
     trained_on = TrainedOn(tuple(map(str, range(outputs if outputs > 1 else classes))))
     state = build(config, strategies.choose(config.parallel, config.sync, config.batch_size, ranks), trained_on=trained_on)
-    if arrays:
-        start_from(state, arrays, config.init_from)
+    if source:
+        start_from(state, arrays, source)

@@ -45,7 +45,8 @@ def reason_to_stop(setup: Setup, state: State, agreed: Agreed) -> Optional[str]:
     if config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy:
         return f"the validation accuracy reached --target_accuracy {config.target_accuracy:g}"
     if config.patience and state.stale >= config.patience:
-        return f"no better validation accuracy in {state.stale} evaluations (--patience)"
+        return f"no better validation accuracy in {state.stale} evaluation{'s' * (state.stale != 1)} (--patience)"
     if config.overfit_batches and figures.get("loss", math.inf) < OVERFITTED and figures["accuracy"] == 100:
-        return f"{config.overfit_batches} batches learned by heart (loss {figures['loss']:.4f}): this set-up can learn"
+        batches = f"{config.overfit_batches} batch{'es' * (config.overfit_batches != 1)}"
+        return f"{batches} learned by heart (loss {figures['loss']:.4f}): this set-up can learn"
     return None

@@ -74,7 +74,7 @@ def next_steps(setup: Setup, state: State) -> str:
     if settings["overfit_batches"]:  # what was to be seen is seen: more of it says nothing
         lines.append(f"train on all {real_command(folder, settings)}")
     elif state.step == setup.schedule.total_steps:
-        lines.append(f"train more   {more_command(folder, settings)}")
+        lines.append(f"fine-tune    {more_command(folder, settings)}")
     else:
         lines.append(f"resume       {how_to_resume(setup, state, **limits_reached(setup.config, state))}")
     return "\n".join(f"  {line}" for line in lines)

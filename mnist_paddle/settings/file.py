@@ -36,7 +36,7 @@ def read(path: str) -> list[tuple]:
     text = _text(path)
     node = compose(text, path, lines=True)
     if node is None:
-        raise UsageError(f"{path}: holds no settings; wanted are lines such as 'epochs: 4'")
+        raise UsageError(f"{path}: holds no settings; write lines such as 'epochs: 4'")
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{path}, line {node.start_mark.line + 1}: {_no_mapping(node)}")
     for key, _ in node.value:
@@ -149,13 +149,13 @@ def _at(lines: bool, number: int) -> str:
 def _no_mapping(node: yaml.Node) -> str:
     """What is wrong with a file that is a list or one text."""
     if isinstance(node, yaml.SequenceNode):
-        return "the file is a list; wanted are lines such as 'epochs: 4', without dashes before them"
+        return "the file is a list; write lines such as 'epochs: 4', without dashes before them"
     first = node.value.split()[0][:40] if node.value.split() else ""
     for sign in (":", "=", "："):
         name, found, value = first.partition(sign)
         if found and name.replace("-", "_").isidentifier():
             return f"{first!r} is no setting; write it with an ASCII colon and a space: '{name}: {value}'"
-    return f"the file is plain text ({first!r}); wanted are lines such as 'epochs: 4'"
+    return f"the file is plain text ({first!r}); write lines such as 'epochs: 4'"
 
 
 def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:

@@ -57,19 +57,31 @@ def _restore_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
-@contextlib.contextmanager
-def plain_signals() -> Iterator[None]:
+def plain_signals() -> "contextlib.AbstractContextManager[None]":
     """Within this context, a stop signal ends the process silently."""
+    return _handled_by(signal.SIG_DFL)
+
+
+def importing() -> "contextlib.AbstractContextManager[None]":
+    """Within this context, a stop signal ends the process with one line.
+
+    A KeyboardInterrupt inside an import could surface as any kind of error, or nowhere.
+    """
+    return _handled_by(_AT_ONCE)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Any) -> Iterator[None]:
     previous = {}
     if threading.current_thread() is threading.main_thread():
         previous = {number: signal.getsignal(number) for number in STOP_SIGNALS if not is_ignored(number)}
     try:
         for number in previous:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, handler)
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        for number, before in previous.items():
+            signal.signal(number, before or signal.SIG_DFL)
 
 
 def _exit_handler(when: str) -> Callable[[int, Optional[FrameType]], None]:
@@ -77,13 +89,14 @@ def _exit_handler(when: str) -> Callable[[int, Optional[FrameType]], None]:
 
     def exit_now(number: int, frame: Optional[FrameType]) -> None:
         silence_lost_terminal()
-        status = end_with(f"stopped by {signal_name(number)} {when}", 128 + number)
+        status = end_with(f"stopped by {signal_name(number)} {when}".strip(), 128 + number)
         report_status(status)
         os._exit(status)
 
     return exit_now
 
 
+_AT_ONCE = _exit_handler("")
 _BEFORE = _exit_handler("before the run started")
 _AFTER = _exit_handler("after training, which is saved; the report may be missing")
 

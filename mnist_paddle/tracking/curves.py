@@ -77,7 +77,9 @@ class SilentCurves:
     def images(self, step: int, tag: str, images: np.ndarray, captions: Sequence[str]) -> None:
         """Does nothing."""
 
-    def pr_curves(self, step: int, labels, probabilities, classes=None) -> None:
+    def pr_curves(
+        self, step: int, labels: np.ndarray, probabilities: np.ndarray, classes: Optional[Sequence[str]] = None
+    ) -> None:
         """Does nothing."""
 
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
@@ -154,10 +156,12 @@ class Curves:
         if len(images):
             self.add_record("train", "image", tag, grid)
 
-    def pr_curves(self, step: int, labels: np.ndarray, probabilities: np.ndarray, classes=None) -> None:
+    def pr_curves(
+        self, step: int, labels: np.ndarray, probabilities: np.ndarray, classes: Optional[Sequence[str]] = None
+    ) -> None:
         """A precision-recall curve per class, or of the ten worst: labels [n], probabilities [n, k], names by label."""
 
-        def counts(label):
+        def counts(label: int) -> dict:
             names = ("tp", "fp", "tn", "fn", "precision", "recall")
             return {"step": int(step), **dict(zip(names, pr_counts(labels == label, probabilities[:, label])))}
 

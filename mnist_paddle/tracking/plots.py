@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Optional, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .names import drawable, thinned, use_fonts
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
 DPI = 120
@@ -142,7 +143,7 @@ def draw_resumed(straight: StrPath, stopped: StrPath, stops: Iterable[int], png:
 
 
 @default_style
-def draw_confusion(confusion: np.ndarray, png, name: str = "", classes=None) -> None:
+def draw_confusion(confusion: np.ndarray, png: StrPath, name: str = "", classes: Optional[Sequence[str]] = None) -> None:
     """Plot a confusion matrix [k, k]: mistakes colored by their fraction of the row, and their counts or the worst pairs.
 
     `classes` are the names by label. Up to 20 classes have counts in the cells; of more, a list names the most confused pairs.
@@ -152,7 +153,7 @@ def draw_confusion(confusion: np.ndarray, png, name: str = "", classes=None) -> 
     few = len(names) <= COUNTED
     figure = new_figure(*(max(6.4, 0.5 * len(names) + 1.4),) * 2) if few and len(names) > 10 else None
     figure = figure or (new_figure(6.4, 6) if few else new_figure(11, 8))
-    axes, pairs = (figure.subplots(), None) if few else figure.subplots(1, 2, width_ratios=(4, 1))
+    axes, *beside = [figure.subplots()] if few else figure.subplots(1, 2, width_ratios=(4, 1))
     fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     mistakes = np.where(np.eye(len(confusion), dtype=bool), np.nan, fractions)
     top = max(float(np.nanmax(mistakes)), 1e-9)
@@ -161,7 +162,7 @@ def draw_confusion(confusion: np.ndarray, png, name: str = "", classes=None) -> 
     if few:
         _add_counts(axes, confusion, mistakes > 0.6 * top)
     else:
-        _add_pairs(pairs, confusion, names)
+        _add_pairs(beside[0], confusion, names)
     _name_axes(axes, names)
     wrong = int(confusion.sum() - np.trace(confusion))
     axes.set_title(f"{wrong:,} of {confusion.sum():,} wrong; red: fraction of the row", fontsize=10, loc="left")
@@ -169,31 +170,30 @@ def draw_confusion(confusion: np.ndarray, png, name: str = "", classes=None) -> 
     figure.savefig(png)
 
 
-def _one_color(color: str):
+def _one_color(color: str) -> "ListedColormap":
     from matplotlib.colors import ListedColormap
 
     return ListedColormap([color])
 
 
-def _add_counts(axes, confusion: np.ndarray, dark: np.ndarray) -> None:
+def _add_counts(axes: "Axes", confusion: np.ndarray, dark: np.ndarray) -> None:
     for row, column in zip(*np.nonzero(confusion)):
         color = "white" if dark[row, column] else "black"
         axes.text(column, row, f"{confusion[row, column]:,}", ha="center", va="center", fontsize=8, color=color)
 
 
-def _name_axes(axes, names) -> None:
+def _name_axes(axes: "Axes", names: Sequence[str]) -> None:
     """The names of the classes at both axes, upright if they are short; of many classes, as many as there is room for."""
     places, texts = thinned(list(names), 50)
     size = 10 if len(names) <= COUNTED else 8 if len(names) <= 30 else 6
     upright = max(map(len, texts)) <= 2
-    style = {"fontsize": size, "parse_math": False}
-    axes.set_xticks(places, texts, **style, **({} if upright else {"rotation": 90}))
-    axes.set_yticks(places, texts, **style)
+    axes.set_xticks(places, texts, fontsize=size, parse_math=False, rotation=0 if upright else 90)
+    axes.set_yticks(places, texts, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
 
 
-def _add_pairs(axes, confusion: np.ndarray, names) -> None:
+def _add_pairs(axes: "Axes", confusion: np.ndarray, names: Sequence[str]) -> None:
     """The most confused pairs as a list: label, prediction, images, and their fraction of the label's images."""
     axes.axis("off")
     axes.set_title("most confused: label → predicted", fontsize=9, loc="left")
