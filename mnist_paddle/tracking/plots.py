@@ -175,6 +175,13 @@ def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
 
 
 @default_style
+def draw_suspects(images: np.ndarray, captions, png, *, count: int, mark: str) -> None:
+    """Plot the most doubtful of `count` labels: images uint8 [n, 28, 28] with captions; `mark` goes into the file's metadata."""
+    title = f"The most doubtful of {count:,} labels: label → what the networks see" if count else "No doubtful labels"
+    _grid_figure(images, captions, title).savefig(png, format="png", metadata={"Title": mark})
+
+
+@default_style
 def image_grid(images: np.ndarray, captions) -> np.ndarray:
     """Captioned images as one RGB image uint8 [height, width, 3], for VisualDL."""
     canvas = _grid_figure(images, captions).canvas
