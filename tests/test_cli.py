@@ -136,7 +136,7 @@ def test_resume_verified_by_command(run_script, data, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("PASS: ")
-    assert "last: optimiser state" in done.stdout
+    assert "last: optimizer state" in done.stdout
     assert (tmp_path / "resume.png").read_bytes().startswith(b"\x89PNG")
     # One bit of one weight, in a file that is whole in itself: the comparison must see it.
     last = tmp_path / "kept" / "stopped" / "last.safetensors"

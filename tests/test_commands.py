@@ -143,7 +143,7 @@ def test_a_path_is_printed_as_the_shell_and_the_program_take_it(monkeypatch, tmp
     monkeypatch.chdir(tmp_path)
     for name in ("a b", "it's", "$HOME", "-x", "~y", "plain"):
         (tmp_path / name).mkdir()
-        done = subprocess.run(["sh", "-c", f"cd -- {commands.place(name)} && pwd"], capture_output=True, text=True)
+        done = subprocess.run(["sh", "-c", f"cd -- {commands.folder_argument(name)} && pwd"], capture_output=True, text=True)
         assert done.stdout.rstrip("\n") == str(tmp_path / name)
 
 
@@ -202,7 +202,7 @@ def test_a_run_on_arrays_prints_calls_that_work_in_the_same_session(limit, small
     monkeypatch.chdir(tmp_path)
     said = []
     config = Config(model="linear", epochs=2, batch_size=100, device="cpu", output_dir="run", **(limit or {}))
-    fit(config, small, say=said.append)
+    fit(config, small, log=said.append)
     assert checkpoint.settings("run")["dataset"] == "arrays"
     lines = steps(said[-1])
     session = {"dataset": small}
@@ -216,8 +216,8 @@ def test_a_run_on_arrays_prints_calls_that_work_in_the_same_session(limit, small
 
 def test_a_script_resumes_arrays_by_the_settings_it_began_with(small, tmp_path):
     settings = {"model": "linear", "epochs": 2, "batch_size": 100, "device": "cpu", "output_dir": str(tmp_path / "run")}
-    fit(Config(**settings, max_minutes=0), small, say=lambda line: None)
-    report = fit(Config(**settings, resume=True), small, say=lambda line: None)
+    fit(Config(**settings, max_minutes=0), small, log=lambda line: None)
+    report = fit(Config(**settings, resume=True), small, log=lambda line: None)
     assert report["epochs"] == 2
 
 
@@ -268,7 +268,7 @@ def test_evaluate_knows_the_data_of_the_run(run):
 
 
 def test_a_run_on_arrays_is_not_evaluated_on_mnist(small, place):
-    fit(Config(model="linear", epochs=1, device="cpu", output_dir=str(place / "run")), small, say=lambda line: None)
+    fit(Config(model="linear", epochs=1, device="cpu", output_dir=str(place / "run")), small, log=lambda line: None)
     done = evaluate(place, "run")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -143,3 +143,20 @@ def test_every_md5_works_on_a_fips_host():
     for path, text in package_sources():
         calls = [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
         assert all("usedforsecurity=False" in call for call in calls if call.startswith("hashlib.md5(")), path
+
+
+@pytest.mark.parametrize("package", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
+def test_a_package_lists_the_modules_that_others_import(package):
+    """`__all__` of a package is its public part; its other modules are its own business."""
+    public = set()
+    for path in [*MODULES, *PACKAGE.rglob("__init__.py"), PACKAGE / "__main__.py"]:
+        if path.relative_to(PACKAGE).parts[0] != package:
+            public |= {name[1] for name in imported(path) if name[:1] == (package,) and len(name) > 1}
+    listed = ast.literal_eval(
+        next(
+            node.value
+            for node in ast.parse((PACKAGE / package / "__init__.py").read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+        )
+    )
+    assert sorted(public - {"formats"}) == listed

@@ -148,7 +148,7 @@ def saving(every: int):
         checkpoints.save = timed
         with tempfile.TemporaryDirectory(dir=".") as folder:  # on a real disk, which /tmp need not be
             config = Config(epochs=1, checkpoint_every=every, output_dir=str(Path(folder, "run")))
-            report = fit(config, say=lambda text: None)
+            report = fit(config, log=lambda text: None)
         return {"training": report["train_seconds"], "saving": sum(spent), "saves": len(spent)}
 
     return measure

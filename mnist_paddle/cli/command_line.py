@@ -12,7 +12,8 @@ from ..config import FIELDS, TABLES, Config, argument_owners, choices, make_conf
 from ..distributed import communication
 from ..errors import UsageError
 from ..experiment import checkpoint
-from ..experiment.sense import check_settings, inherited
+from ..experiment.checkpoint import inherited_settings
+from ..experiment.sanity import check_settings
 from ..settings import file, plugins
 from ..settings.advice import QUESTIONS, advice, canonical
 from ..settings.components import parse_arguments, rejoined
@@ -62,7 +63,7 @@ def _base(given: dict, run_settings) -> dict:
     path = given.get("init_from")
     # A path that does not exist has no settings; the run reports it.
     if isinstance(path, str) and os.path.exists(os.path.expanduser(path)):
-        return inherited(os.path.expanduser(path), given)
+        return inherited_settings(os.path.expanduser(path), given)
     return {}
 
 

@@ -1,8 +1,11 @@
 """Paths as users type them: home folders, output files, data folders."""
 
 import os
+from typing import Union
 
 from ..errors import UsageError
+
+StrPath = Union[str, "os.PathLike[str]"]
 
 
 def expand(path, setting: str) -> str:
