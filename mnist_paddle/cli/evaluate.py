@@ -4,6 +4,8 @@ import sys
 
 from mnist_paddle import UsageError, load_dataset
 
+from ..data.checks import announce
+from ..data.corrections import correct
 from ..distributed import communication
 from ..system import signals, startup
 from ..system.files import to_json
@@ -19,6 +21,7 @@ def parse(argv):
     parser.add_argument("--dataset", help="default: the one it was trained on")
     parser.add_argument("--data_dir", "--data-dir", help="file or folder with the dataset")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    parser.add_argument("--strict_data", "--strict-data", action="store_true", help="refuse data about which there is a warning")
     parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's own components")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return parser.parse_args(argv)
@@ -33,6 +36,7 @@ def measure(arguments) -> dict:
 
     model, settings = load_model(arguments.run)
     dataset = load_data(arguments, settings, checkpoint.load(arguments.run)[1].get("data"))
+    announce(dataset, tell, arguments.strict_data)
     split = getattr(dataset, arguments.split)
     if len(split) == 0:
         raise UsageError(f"--split {arguments.split}: dataset {dataset.name} has no images there")
@@ -55,6 +59,8 @@ def load_data(arguments, settings: dict, trained_on):
         settings["validation_size"],
         given,
     )
+    if not given and settings.get("corrections") is not None:
+        dataset = correct(dataset, recorded_data(settings["corrections"], arguments.run))
     if trained_on not in (None, dataset.fingerprint()):
         if not given:
             raise UsageError(

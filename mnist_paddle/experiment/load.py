@@ -28,4 +28,9 @@ def load_model(path: StrPath) -> tuple[paddle.nn.Layer, dict]:
         checkpoint.restore_model(model, checkpoint.weights(arrays), path)
     model.eval()
     # As recorded: runs of early versions have paths relative to the folder in which they were trained.
-    return model, {**settings_of(config), "data_dir": config.data_dir, "init_from": config.init_from}
+    return model, {
+        **settings_of(config),
+        "data_dir": config.data_dir,
+        "corrections": config.corrections,
+        "init_from": config.init_from,
+    }

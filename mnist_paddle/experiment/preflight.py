@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 from ..config import Config
+from ..data.checks import announce
+from ..data.corrections import correct
 from ..data.dataset import load_dataset
 from ..distributed import limits
 from ..system.signals import importing_paddle
@@ -19,7 +21,7 @@ def check(config: Config, ranks: int) -> None:
     Paddle is imported, which takes a second, only where the network has to be built to know.
     """
     limits.check(config.parallel, config.batch_size, ranks)
-    if config.data_dir is not None or config.dataset == "custom":
+    if config.data_dir is not None or config.dataset == "custom" or config.corrections is not None:
         check_data(config)
     if config.resume or config.init_from is not None or config.parallel != "data" or any(getattr(config, n) for n in ARGUMENTS):
         check_network(config, ranks)
@@ -32,6 +34,10 @@ def check_data(config: Config) -> None:
     dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, log=lambda text: None)
     if not len(dataset.test) or not len(dataset.train):
         return  # training refuses it with the reason
+    if config.corrections is not None:
+        dataset = correct(dataset, config.corrections)
+    if config.strict_data:
+        announce(dataset, lambda text: None, strict=True)
     schedule_for(config, len(dataset.train))
 
 

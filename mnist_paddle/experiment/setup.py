@@ -8,6 +8,8 @@ from typing import Callable, Optional
 import paddle
 
 from ..config import Config, settings_of
+from ..data.checks import announce
+from ..data.corrections import correct
 from ..data.dataset import Dataset, load_dataset, require_images
 from ..data.loader import Loader
 from ..distributed import communication, strategies
@@ -16,11 +18,12 @@ from ..errors import UsageError
 from ..losses import load_loss
 from ..schedules import Schedule, make_schedule
 from ..system.device import set_device
+from ..system.paths import absolute
 from .folder import RunFolder
 from .sanity import notes
 
 # Settings that may differ between machines: names of files there, and what each computes with.
-LOCAL = {"data_dir", "init_from", "device", "threads", "reader", "plugins"}
+LOCAL = {"data_dir", "corrections", "init_from", "device", "threads", "reader", "plugins"}
 
 
 Loss = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]  # outputs [n, k] and labels [n] -> losses [n]
@@ -92,11 +95,24 @@ def make_setup(
         config = replace(config, **data_settings(dataset, recorded))
     else:
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, log=folder.log)
+    config, dataset = corrected(config, dataset)
     require_images(dataset)
+    if folder.main or config.strict_data:
+        announce(dataset, folder.log, config.strict_data)
     schedule = schedule_for(config, len(dataset.train))
     for note in notes(config, len(dataset.train), schedule.total_steps):
         folder.log(note)
     return Setup(config, dataset, schedule, loss_function, strategy, folder, device, on_point)
+
+
+def corrected(config: Config, dataset: Dataset) -> tuple[Config, Dataset]:
+    """The dataset with --corrections, and the Config that names them; a dataset given in Python may have them already."""
+    applied = dataset.settings.get("corrections")
+    if applied is None:
+        return config, dataset if config.corrections is None else correct(dataset, config.corrections)
+    if config.corrections is not None and absolute(config.corrections) != absolute(applied):
+        raise UsageError(f"--corrections {config.corrections}: the dataset given has those of {applied} already; leave one out")
+    return replace(config, corrections=applied), dataset
 
 
 def schedule_for(config: Config, images: int) -> Schedule:

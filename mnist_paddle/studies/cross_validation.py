@@ -30,6 +30,7 @@ class Recipe:
     learning_rate: float = 0.01
     batch_size: int = 128
     epochs: int = 3
+    augment: str = "none"
     seed: int = 0
 
 
@@ -84,7 +85,7 @@ def train_one(split: Split, classes: int, recipe: Recipe, fold: int):
     """A network trained on a split by the recipe."""
     paddle.seed(recipe.seed * 1009 + fold)
     model = call("model", MODELS.pick(recipe.model), {**dict(recipe.model_args), "outputs": classes})
-    loader = Loader(split, recipe.batch_size, seed=recipe.seed * 1009 + fold)
+    loader = Loader(split, recipe.batch_size, seed=recipe.seed * 1009 + fold, augment=recipe.augment)
     steps = loader.steps_per_epoch
     schedule = make_schedule("one_cycle", {}, base=recipe.learning_rate, epoch_steps=steps, epochs=recipe.epochs)
     optimizer = make_optimizer("adam", model.parameters(), recipe.learning_rate)
