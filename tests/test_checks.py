@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from digits import make_digits
 
-from mnist_paddle import UsageError
+from mnist_paddle import Config, UsageError, fit, resume
 from mnist_paddle.data.augment import AUGMENTATIONS, warp
 from mnist_paddle.data.checks import announce, check, everything
 from mnist_paddle.data.dataset import Dataset, Split
@@ -131,8 +131,14 @@ def changed(change):
     ids=["inverted", "0 and 1", "gray paper", "some inverted"],
 )
 def test_doubtful_brightness_is_found_in_every_part(change, text):
-    found = warnings(check(changed(change)))
-    assert [line.partition(":")[0] for line in found if text in line] == ["train", "validation", "test"]
+    found = "; ".join(line for line in warnings(check(changed(change))) if text in line)
+    assert all(part in found for part in ("train", "validation", "test"))
+
+
+def test_what_is_true_of_all_parts_is_one_line():
+    found = check(changed(lambda images: 255 - images))
+    assert texts(found) == ["train, validation, test: dark on light (the border is bright); the networks expect white on black"]
+    assert {part for part, _ in found[0].examples} == {"train", "validation", "test"}
 
 
 def test_parts_of_different_brightness_are_found():
@@ -225,6 +231,18 @@ def test_strict_data_makes_a_warning_an_error():
     with pytest.raises(UsageError, match=r"^--strict_data: read as labels first \(and 1 more\); look at them: mnist-paddle data"):
         announce(doubtful, print, strict=True)
     announce(dataset(notes=["a note"]), lambda text: None, strict=True)
+
+
+def test_a_training_says_what_data_finds_and_strict_data_makes_no_run(tmp_path, capsys):
+    quick = {"model": "linear", "epochs": 1, "device": "cpu", "threads": 1}
+    doubtful = dataset(train=with_image(make_digits(30, 11), 17, 0), notes=["images turned"])
+    fit(Config(**quick, output_dir=str(tmp_path / "a")), doubtful)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["note: images turned", "warning: train: 1 empty or constant images, the first at index 17"]
+    with pytest.raises(UsageError, match="--strict_data: train: 1 empty"):
+        fit(Config(**quick, output_dir=str(tmp_path / "b"), strict_data=True), doubtful)
+    assert not (tmp_path / "b").exists()
+    assert resume(tmp_path / "a", doubtful, strict_data=False)["steps"] == 1  # a resumed run may change it
 
 
 def test_what_the_reader_found_comes_with_the_rest():

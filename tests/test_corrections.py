@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from digits import make_digits
+from digits import make_digits, write_npz
 
-from mnist_paddle import UsageError
+from mnist_paddle import Config, UsageError, fit, resume
+from mnist_paddle.cli import evaluate
 from mnist_paddle.data.corrections import correct, to_text
-from mnist_paddle.data.dataset import Dataset, Split
+from mnist_paddle.data.dataset import Dataset, Split, load_dataset
+from mnist_paddle.experiment.setup import corrected
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nïne")
 
@@ -32,17 +34,17 @@ def refused(data, path, text) -> str:
 def test_labels_are_changed_and_images_left_out(data, tmp_path):
     path = tmp_path / "corrections.json"
     path.write_text(to_text(data.fingerprint(), {"train": {12: "seven", 3: "nïne"}}, {"train": [5, 9], "validation": [0]}))
-    corrected = correct(data, path)
+    after = correct(data, path)
     keep = np.delete(np.arange(60), [5, 9])
     labels = data.train.labels.copy()
     labels[[12, 3]] = 7, 9
-    assert (corrected.train.labels == labels[keep]).all()
-    assert corrected.train.labels.dtype == data.train.labels.dtype
-    assert (corrected.train.images == data.train.images[keep]).all()
-    assert len(corrected.validation) == 19
-    assert corrected.test is data.test
-    assert corrected.fingerprint() != data.fingerprint()
-    assert corrected.notes == [
+    assert (after.train.labels == labels[keep]).all()
+    assert after.train.labels.dtype == data.train.labels.dtype
+    assert (after.train.images == data.train.images[keep]).all()
+    assert len(after.validation) == 19
+    assert after.test is data.test
+    assert after.fingerprint() != data.fingerprint()
+    assert after.notes == [
         "train: 2 labels changed, 2 images left out (corrections.json)",
         "validation: 0 labels changed, 1 images left out (corrections.json)",
     ]
@@ -157,3 +159,57 @@ def test_a_file_with_neither_changes_nothing(data, tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"fingerprint": data.fingerprint()}))
     assert correct(data, path).fingerprint() == data.fingerprint()
+
+
+# In a training
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with 120 digits in a file, and corrections for them."""
+    write_npz(tmp_path / "digits.npz", make_digits(120, 0), make_digits(20, 1))
+    data = load_dataset("custom", str(tmp_path / "digits.npz"), log=lambda text: None)
+    other = str((int(data.train.labels[3]) + 1) % 10)
+    (tmp_path / "fix.json").write_text(to_text(data.fingerprint(), {"train": {3: other}}, {"train": [5, 9]}))
+    return tmp_path
+
+
+QUICK = {"model": "linear", "epochs": 1, "device": "cpu", "threads": 1}
+
+
+def train(place, data="digits.npz", **settings) -> dict:
+    """A short run in the folder `run`; its log goes to the printed lines."""
+    given = {"dataset": "custom", "data_dir": str(place / data), "corrections": str(place / "fix.json")}
+    return fit(Config(**{**QUICK, **given, "output_dir": str(place / "run"), **settings}))
+
+
+def test_a_run_records_its_corrections_and_is_evaluated_and_resumed_with_them(place, capsys):
+    train(place, max_minutes=0)
+    assert "note: train: 1 labels changed, 2 images left out (fix.json)" in capsys.readouterr().out
+    assert str(place / "fix.json") in (place / "run" / "config.yaml").read_text()
+    assert evaluate.main([str(place / "run"), "--split", "train", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["count"] == 98
+    assert resume(place / "run", max_minutes=5)["steps"] == 2
+    fewer = json.loads((place / "fix.json").read_text())
+    (place / "fewer.json").write_text(json.dumps({**fewer, "leave_out": {"train": [5]}}))
+    with pytest.raises(UsageError, match="other data"):
+        resume(place / "run", corrections=str(place / "fewer.json"))
+
+
+def test_corrections_that_do_not_fit_leave_no_run(place):
+    write_npz(place / "other.npz", make_digits(120, 5), make_digits(20, 6))
+    with pytest.raises(UsageError, match=r"fix\.json, line 2: made for other data"):
+        train(place, "other.npz")
+    assert not (place / "run").exists()
+
+
+def test_corrections_are_applied_once_to_a_dataset_given_in_python(place):
+    data = load_dataset("custom", str(place / "digits.npz"), log=lambda text: None)
+    fix = str(place / "fix.json")
+    by_hand = correct(data, fix)
+    for given, file in ((data, fix), (by_hand, None), (by_hand, fix)):
+        config, dataset = corrected(Config(corrections=file), given)
+        assert (config.corrections, dataset.fingerprint()) == (fix, by_hand.fingerprint())
+    assert corrected(Config(), data)[1] is data
+    with pytest.raises(UsageError, match="already"):
+        corrected(Config(corrections="another.json"), by_hand)

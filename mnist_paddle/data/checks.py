@@ -28,7 +28,24 @@ def check(dataset: Dataset, thorough: bool = False) -> list[Finding]:
     if thorough:
         findings += _near_duplicates(dataset)
     findings += brightness(dataset, None if thorough else SAMPLE)
-    return sorted(findings, key=lambda finding: finding.severity != WARNING)
+    return sorted(_merged(findings), key=lambda finding: finding.severity != WARNING)
+
+
+def _merged(findings: list[Finding]) -> list[Finding]:
+    """One line for what is true of several parts: "train, test: dark on light"."""
+    groups: dict[tuple, list] = {}
+    for finding in findings:
+        part, _, rest = finding.text.partition(": ")
+        key = (finding.severity, rest) if part in PARTS else (finding.severity, finding.text, "")
+        groups.setdefault(key, []).append(finding)
+    merged = []
+    for (severity, text, *_), group in groups.items():
+        if len(group) == 1:
+            merged.append(group[0])
+        else:
+            names = ", ".join(finding.text.partition(": ")[0] for finding in group)
+            merged.append(Finding(severity, f"{names}: {text}", sum((finding.examples for finding in group), ())))
+    return merged
 
 
 def everything(dataset: Dataset, thorough: bool = False) -> list[Finding]:

@@ -22,7 +22,8 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } h3 { font-size: 1rem; font-weight: 600; }
 table { border-collapse: collapse; width: 100%; } th, td { padding: .15rem .6rem; text-align: right; vertical-align: middle; }
-th:first-child, td:first-child { text-align: left; max-width: 16rem; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; min-width: 6rem; max-width: 16rem; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; }
 tr { border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }
 td.strip { text-align: left; width: 26rem; } img { image-rendering: pixelated; vertical-align: middle; background: #000; }
 .bar { display: inline-block; height: .6rem; margin-left: .5rem; } .wide { width: 6rem; text-align: left; display: inline-block; }
@@ -105,7 +106,7 @@ def _class_table(dataset: Dataset) -> str:
         cells.append(f'<td class="strip">{_samples(present, label)}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
     totals = "".join(f"<td>{len(split):,}<span class='wide'></span></td>" for split in present.values())
-    return f"<table>{''.join(rows)}<tr><td>all</td>{totals}<td></td></tr></table>"
+    return f"<div class='scroll'><table>{''.join(rows)}<tr><td>all</td>{totals}<td></td></tr></table></div>"
 
 
 def _samples(present: dict, label: int) -> str:
@@ -121,14 +122,17 @@ def _samples(present: dict, label: int) -> str:
 def _histogram(dataset: Dataset) -> str:
     """Distribution of the mean brightness over the images, a line per part, as SVG."""
     lines, legend, width, height = [], [], 640, 160
+    shares, means = {}, {}
     for name, split in parts(dataset).items():
-        means = np.concatenate([block.mean(axis=(1, 2)) for block in np.array_split(split.images, -(-len(split) // 8192))])
-        shares = np.histogram(means, BINS, (0, 256))[0] / len(means)
-        points = " ".join(
-            f"{(index + 0.5) * width / BINS:.1f},{height - share * height:.1f}" for index, share in enumerate(np.sqrt(shares))
-        )
+        blocks = np.array_split(split.images, -(-len(split) // 8192))
+        means[name] = np.concatenate([block.mean(axis=(1, 2)) for block in blocks])
+        shares[name] = np.histogram(means[name], BINS, (0, 256))[0] / len(split)
+    top = max((share.max() for share in shares.values()), default=1)
+    for name, share in shares.items():
+        heights = height * (1 - np.sqrt(share / top))
+        points = " ".join(f"{(index + 0.5) * width / BINS:.1f},{value:.1f}" for index, value in enumerate(heights))
         lines.append(f'<polyline points="{points}" fill="none" stroke="{COLORS[name]}" stroke-width="2"/>')
-        legend.append(f'<span style="color:{COLORS[name]}">&#9632;</span> {name}: mean {means.mean():.1f}, std {means.std():.1f}')
+        legend.append(f'<span style="color:{COLORS[name]}">&#9632;</span> {name}: mean {means[name].mean():.1f}')
     axis = f'<path d="M0 {height}H{width}" stroke="currentColor"/><text x="0" y="{height + 16}" fill="currentColor">0</text>'
     axis += f'<text x="{width}" y="{height + 16}" text-anchor="end" fill="currentColor">255</text>'
     svg = f'<svg viewBox="0 0 {width} {height + 20}" width="{width}" style="max-width:100%">{axis}{"".join(lines)}</svg>'
@@ -154,7 +158,7 @@ def _suspects(dataset: Dataset, suspects) -> str:
     """The images whose labels the audit doubts."""
     body = []
     for part in PARTS:
-        own = [suspect for suspect in suspects if suspect[0] == part]
+        own = [suspect for suspect in map(tuple, suspects) if suspect[0] == part]
         if not own:
             continue
         shown = f" <small>(the {8 * MOST_EXAMPLES} most doubtful)</small>" if len(own) > 8 * MOST_EXAMPLES else ""

@@ -1,7 +1,4 @@
-"""The label audit: images whose label is probably wrong, by confident learning over a cross-validation (data --audit).
-
-Twice: the suspects of the first pass are left out of the training in the second, so that their labels can't teach their mistakes.
-"""
+"""The label audit: images whose label is probably wrong, by confident learning over a cross-validation (data --audit)."""
 
 import io
 from dataclasses import dataclass
@@ -45,7 +42,8 @@ def audit(dataset: Dataset, folds: int = 5, *, recipe: Recipe = RECIPE, log: Cal
     """
     images = np.concatenate([getattr(dataset, part).images for part in PARTS])
     labels = np.concatenate([getattr(dataset, part).labels for part in PARTS]).astype(np.int64)
-    probabilities = judge(images, labels, len(dataset.classes), folds, recipe=recipe, log=log)
+    log(f"audit: training {folds} networks on {len(labels):,} images, which takes minutes")
+    probabilities = cross_validate(images, labels, len(dataset.classes), folds, recipe=recipe, log=log)
     starts = np.cumsum([0, *(len(getattr(dataset, part)) for part in PARTS)])
     found = []
     for number in find_suspects(labels, probabilities):
@@ -56,18 +54,6 @@ def audit(dataset: Dataset, folds: int = 5, *, recipe: Recipe = RECIPE, log: Cal
             Suspect(PARTS[part], int(number - starts[part]), int(labels[number]), better, float(probabilities[number, better]))
         )
     return found
-
-
-def judge(images, labels, classes: int, folds: int = 5, *, recipe: Recipe = RECIPE, log: Callable = print) -> np.ndarray:
-    """Probabilities float64 [n, classes] of every image, in two passes."""
-    log(f"audit: {folds} networks over {len(labels):,} images, first pass")
-    probabilities = cross_validate(images, labels, classes, folds, recipe=recipe, log=log)
-    doubtful = np.zeros(len(labels), bool)
-    doubtful[find_suspects(labels, probabilities)] = True
-    if not doubtful.any():
-        return probabilities
-    log(f"audit: second pass, without the {doubtful.sum():,} suspects of the first in training")
-    return cross_validate(images, labels, classes, folds, recipe=recipe, log=log, skip=doubtful)
 
 
 def suggestion(dataset: Dataset, suspects: list[Suspect]) -> str:

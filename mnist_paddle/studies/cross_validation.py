@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable
 
 import numpy as np
 import paddle
@@ -23,14 +23,14 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Recipe:
-    """How each of the networks is trained."""
+    """How each of the networks is trained. Augmentation keeps it from learning wrong labels by heart."""
 
     model: str = "cnn"
-    model_args: tuple = (("channels", (16, 32)), ("norm", "batch"))
+    model_args: tuple = (("channels", (8, 16)), ("norm", "batch"))
     learning_rate: float = 0.01
     batch_size: int = 128
-    epochs: int = 3
-    augment: str = "none"
+    epochs: int = 4
+    augment: str = "affine"
     seed: int = 0
 
 
@@ -58,23 +58,18 @@ def cross_validate(
     folds: int = 5,
     *,
     recipe: Recipe = RECIPE,
-    skip: Optional[np.ndarray] = None,
     log: Callable = print,
 ) -> np.ndarray:
     """Probabilities float64 [n, classes] of images uint8 [n, 28, 28], each from the network of a fold without it.
-
-    No network is trained on images where `skip`, bool [n], is true.
 
     Raises `UsageError` where there are too few images for so many folds.
     """
     if folds < 2 or len(labels) < 2 * folds:
         raise UsageError(f"{len(labels):,} images can't be divided into {folds} folds; use 2 to {max(2, len(labels) // 2)}")
     numbers, probabilities = fold_numbers(labels, folds, recipe.seed), np.zeros((len(labels), classes))
-    usable = np.ones(len(labels), bool) if skip is None else ~skip
     for fold in range(folds):
         outside = numbers == fold
-        inside = ~outside & usable
-        model = train_one(Split(images[inside], labels[inside]), classes, recipe, fold)
+        model = train_one(Split(images[~outside], labels[~outside]), classes, recipe, fold)
         probabilities[outside] = predict(model, images[outside])
         right = 100 * (probabilities[outside].argmax(axis=1) == labels[outside]).mean()
         log(f"fold {fold + 1} of {folds}: {right:.2f} % of {outside.sum():,} labels as predicted")
