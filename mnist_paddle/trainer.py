@@ -21,7 +21,7 @@ from .experiment.commands import quote
 from .experiment.endings import UNWRITABLE, diverged, interrupted, unwritable
 from .experiment.evaluation import evaluate
 from .experiment.folder import Log, RunFolder
-from .experiment.recording import describe, last_point_is_due, record, run_evaluation, training_point
+from .experiment.recording import describe, last_point_is_due, record, training_point, validate
 from .experiment.sanity import check_settings
 from .experiment.setup import Loss, Setup, check_ranks_agree, make_setup
 from .experiment.state import State, build, start_from, update_average
@@ -59,7 +59,7 @@ def fit(
     with RunFolder(log, dry_run=config.dry_run) as folder:
         try:
             found = resuming.find(config, folder, dataset)
-            setup = make_setup(config, dataset, folder, recorded=found and found.settings, on_point=on_point)
+            setup = make_setup(config, dataset, folder, recorded=found.settings if found else None, on_point=on_point)
             state = build(config, setup.strategy, model)
             if found:
                 resuming.check(found, setup, state)
@@ -126,7 +126,7 @@ def start(setup: Setup, state: State) -> None:
 
 def train(setup: Setup, state: State, stop: StopRequest) -> None:
     """The loop: batches in, updates, and evaluations and checkpoints where they are due."""
-    if setup.folder.path and not setup.config.dry_run:
+    if setup.folder.is_open and not setup.config.dry_run:
         folder = quote(setup.folder.path)
         communication.watchdog().set_advice(f"the checkpoints are intact; resume with --resume --output_dir {folder}")
     setup.log(describe(setup, state))
@@ -144,7 +144,7 @@ def train(setup: Setup, state: State, stop: StopRequest) -> None:
             bar.update(batch.global_size)
             record(setup, state, bar, clock)
             if evaluation_is_due(setup, state):
-                run_evaluation(setup, state)
+                validate(setup, state)
                 clock.skip()
             agreed = agree(setup, state, stop, seconds_before)
             if checkpoint_is_due(setup, state, agreed):
@@ -155,7 +155,7 @@ def train(setup: Setup, state: State, stop: StopRequest) -> None:
     if early := reason_to_stop(setup, state, agreed):
         setup.log(f"stopped at step {state.step}: {early}")
     if not evaluation_is_due(setup, state) or not state.best:
-        final_evaluation(setup, state, stop)
+        validate_early_end(setup, state, stop)
 
 
 def take_step(setup: Setup, state: State, model: paddle.nn.Layer, batch: Batch) -> None:
@@ -227,11 +227,11 @@ def checkpoint_is_due(setup: Setup, state: State, agreed: Agreed) -> bool:
     return bool(evaluation_is_due(setup, state) or checkpoints.is_due(setup, state) or agreed.checkpoint or agreed.signal or ends)
 
 
-def final_evaluation(setup: Setup, state: State, stop: StopRequest) -> None:
+def validate_early_end(setup: Setup, state: State, stop: StopRequest) -> None:
     """An extra evaluation at an early end, after the checkpoint, so that a resumed run does not see it."""
     if last_point_is_due(setup, state):
         training_point(setup, state)
-    run_evaluation(setup, state)
+    validate(setup, state)
     checkpoints.save_final(setup, state)
     if stop.signal and communication.world_size() == 1:  # of several ranks only some may have received it
         raise interrupted(setup, state, stop.signal)
@@ -243,7 +243,7 @@ def finish(setup: Setup, state: State) -> dict:
     # A network given in Python can't be drawn by another process.
     drawing = nullcontext() if state.own_model else folder.drawing_graph(setup.config.model, setup.config.model_arguments())
     with drawing:
-        checkpoint.restore_model(state.model, state.best, folder.path)
+        checkpoint.restore_model(state.model, state.best, "the best weights")
         evaluation = evaluate(state.model, setup.dataset.test, setup.loss_function, state.strategy)
         report = make_report(setup, state, evaluation)
         folder.draw_curves()
@@ -252,4 +252,4 @@ def finish(setup: Setup, state: State) -> dict:
     folder.write_json("report.json", report)
     if folder.main:
         folder.log(summary(setup, state, report))
-    return {**report, "output_dir": str(folder.path)}
+    return {**report, "output_dir": str(folder.path) if folder.is_open else None}

@@ -62,7 +62,7 @@ def save(path: StrPath, arrays: dict[str, np.ndarray], progress: dict) -> None:
     """Write a checkpoint of named arrays; `progress` is any dict that JSON can hold (step, epoch, config, ...)."""
     text = json.dumps({"format": FORMAT, **progress}, sort_keys=True)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(path, safetensors.numpy.save(arrays, {KEY: text, DIGEST: digest(arrays, text)}))
+    write_atomically(Path(path), safetensors.numpy.save(arrays, {KEY: text, DIGEST: digest(arrays, text)}))
 
 
 def digest(arrays: dict[str, np.ndarray], text: str) -> str:
@@ -242,7 +242,8 @@ def inherited_settings(path: StrPath, given: dict) -> dict:
 
     `given` are the settings that the user gives. A component's arguments are inherited only with the component.
     """
-    recorded, inherited = init_settings(path), {}
+    recorded = init_settings(path)
+    inherited: dict[str, Any] = {}
     for leader, followers in INHERITED.items():
         if leader not in given or given[leader] == recorded.get(leader):
             inherited |= {name: recorded[name] for name in (leader, *followers, "plugins") if name in recorded}

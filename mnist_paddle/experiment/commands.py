@@ -86,12 +86,15 @@ def launch_flags() -> Optional[list[str]]:
 def command(script: str, *arguments: str) -> str:
     """The command that runs one of the scripts, training on as many ranks as now. Arguments are already quoted."""
     own = [word if word == "--plugins" else quote(word) for word in plugins.flags()]
-    arguments, flags = (*arguments, *own), []
+    flags: list[str] = []
+    arguments = (*arguments, *own)
     if script == "train.py" and communication.world_size() > 1:
-        script, flags = "launch.py", launch_flags()
-        if flags is None:
+        launched = launch_flags()
+        if launched is None:
             return f"on every machine, the command that started it with {' '.join(arguments)}"
-    words = [interpreter(), quote(short(scripts() / script))] if scripts() else installed(script)
+        script, flags = "launch.py", launched
+    folder = scripts()
+    words = [interpreter(), quote(short(folder / script))] if folder else installed(script)
     return " ".join([*words, *flags, *arguments])
 
 

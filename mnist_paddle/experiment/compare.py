@@ -38,7 +38,8 @@ def compare(first: StrPath, second: StrPath, tolerance: float = 0.0) -> list[Row
     """
     rows = []
     for name in CHECKPOINTS:
-        rows += compare_checkpoints(*(Path(folder, name + checkpoint.SUFFIX) for folder in (first, second)), tolerance)
+        file = name + checkpoint.SUFFIX
+        rows += compare_checkpoints(Path(first, file), Path(second, file), tolerance)
     points = read_metrics(first), read_metrics(second)
     rows.append(Row(METRICS, f"{len(points[0])} points", first_point(*points)))
     for sub_folder, file in RECORDS.values():

@@ -35,7 +35,8 @@ def diverged(error: NonFiniteError, folder: RunFolder, state: Optional[State]) -
     """The error that ends a run whose numbers are no longer finite: step, layer, remedy, and the last sound checkpoint."""
     step = error.step if error.step is not None else state.step if state else 0
     where = NonFiniteError(error.what, error.layer or (broken_weight(state) if state else ""), step)
-    kept = f"; the last checkpoint, of step {folder.saved:,}, is sound: {folder.path}" if folder.saved is not None else ""
+    saved = folder.is_open and folder.saved is not None
+    kept = f"; the last checkpoint, of step {folder.saved:,}, is sound: {folder.path}" if saved else ""
     return RunError(f"{where}: {REMEDY}{kept}")
 
 
@@ -43,6 +44,6 @@ def unwritable(error: OSError, folder: RunFolder, state: Optional[State], datase
     """The error that ends a run whose disk is full or gone."""
     # The file is named where the error has it: a library that writes elsewhere must not blame the run's disk.
     reason = f"can't write {error.filename or 'into the run folder'} any more ({error.strerror})"
-    if folder.path is not None and not folder.dry_run and folder.saved is not None:
+    if folder.is_open and not folder.dry_run and folder.saved is not None:
         reason += f"; the run's checkpoints are intact. When it can, resume with: {resume_command(folder.path, dataset)}"
     return RunError(f"step {state.step if state else 0}: {reason}")

@@ -35,7 +35,8 @@ def evaluate(
     model.eval()
     # Ranks take whole batches, the same for any number of ranks: other batches would round the sums differently.
     batches = [slice(start, start + BATCH) for start in range(0, len(split), BATCH)]
-    tables, broken = {}, []
+    tables: dict[int, np.ndarray] = {}
+    broken: list[str] = []
     for number, batch in enumerate(batches[shard(batches, strategy.shard_index, strategy.shard_count)]):
         # Layers are monitored in the first batch; in the others the losses show what is not finite.
         with communication.watchdog().waiting("an evaluation"), nullcontext() if number else monitor_layers(model, broken):

@@ -43,10 +43,22 @@ class RunFolder:
     def __init__(self, log: Optional[Log] = None, *, dry_run: bool = False):
         self.main, self.dry_run = communication.is_main(), dry_run
         self.log: Log = (log or to_terminal) if self.main else lambda text: None
-        self.path: Optional[Path] = None
+        self._path: Optional[Path] = None
         self.saved: Optional[int] = None  # the step of the newest checkpoint
         self.curves = curves.open_curves(None, enabled=False)
         self._stack = ExitStack()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a folder by now: never off the main rank."""
+        return self._path is not None
+
+    @property
+    def path(self) -> Path:
+        """The folder, on the main rank once it is open."""
+        if self._path is None:
+            raise RuntimeError("no run folder is open")
+        return self._path
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -54,7 +66,7 @@ class RunFolder:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        if isinstance(error, RunError) and self.path and not self.dry_run:
+        if isinstance(error, RunError) and self.is_open and not self.dry_run:
             self.draw_stop()
         self.curves.close()
         self._stack.close()
@@ -67,10 +79,10 @@ class RunFolder:
         if not self.main:
             return
         if self.dry_run:
-            self.path = Path(tempfile.mkdtemp(prefix="dry_run_"))
+            self._path = Path(tempfile.mkdtemp(prefix="dry_run_"))
             self._stack.callback(shutil.rmtree, self.path, ignore_errors=True)
         else:
-            self.path = make_folder(output_dir, name)
+            self._path = make_folder(output_dir, name)
         self.lock(self.path)
         self.curves = curves.open_curves(self.path, enabled=True, log=self.log)
 
@@ -83,7 +95,7 @@ class RunFolder:
         """Open a locked folder as it was when a checkpoint was written; `lengths` are those of the curves' files then."""
         if not self.main:
             return
-        self.path = path
+        self._path = path
         for line in rewind(path, lengths):
             self.log(line)
         self.curves = curves.open_curves(path, enabled=True, log=self.log)
@@ -125,6 +137,8 @@ class RunFolder:
 
     def draw_curves(self) -> None:
         """The training so far as plots/curves.png."""
+        if not self.main:
+            return
         self.figure("curves.png", plots.draw_curves, self.path / curves.METRICS)
 
     def figure(self, name: str, draw: Callable[..., None], *content: object) -> None:

@@ -51,7 +51,7 @@ def training_point(setup: Setup, state: State) -> None:
     track(setup, state, "train", **state.figures, learning_rate=setup.schedule.rate(state.step - 1), images_per_second=speed)
 
 
-def run_evaluation(setup: Setup, state: State) -> None:
+def validate(setup: Setup, state: State) -> None:
     """Evaluate, keep the best weights, and log one line: the means of the epoch and the figures of the validation set."""
     check_weights(state)
     line, better = f"epoch {setup.schedule.epoch(state.step):g}", True

@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ..config import Config, is_sane, make_config, refused_changes
 from ..data.dataset import Dataset
@@ -17,7 +17,15 @@ from .setup import Setup, check_ranks_agree, data_settings, schedule_for
 from .state import State, restore
 
 # What a checkpoint must hold, besides State's own numbers, for a run to be resumed from it.
-KINDS = {"config": dict, "curves": dict, "seconds": (int, float), "images": int, "world_size": int, "data": str, "run": str}
+KINDS: dict[str, Any] = {
+    "config": dict,
+    "curves": dict,
+    "seconds": (int, float),
+    "images": int,
+    "world_size": int,
+    "data": str,
+    "run": str,
+}
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ def make_accumulators(state: State) -> None:
 
     Paddle makes them in the first step, under names that it numbers then; before it there is nothing to restore into.
     """
-    zero = sum((parameter * 0.0).sum() for _, parameter in trainable(state.model))
+    zero = paddle.add_n([(parameter * 0.0).sum() for _, parameter in trainable(state.model)])
     zero.backward()
     state.optimizer.step()
     state.optimizer.clear_grad()

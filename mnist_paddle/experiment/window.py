@@ -32,7 +32,7 @@ class Window:
         self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right, examples
         self.epoch = list(epoch)  # since the last evaluation: sum of the losses, examples right, examples
         self.start = (0.0, 0)  # seconds of training and images at its start; speed is not saved
-        self._added = []
+        self._added: list[tuple] = []
 
     def add(self, outputs: "paddle.Tensor", labels: "paddle.Tensor", losses: "paddle.Tensor") -> None:
         """One step of this rank: outputs [m, k], labels [m], losses [m], as Paddle tensors."""
