@@ -174,7 +174,7 @@ def test_the_audit_suggests_corrections_that_a_training_takes(tmp_path, capsys):
     assert main([*flags, *audit]) == 0
     report = json.loads(capsys.readouterr().out)
     assert all(path.stat().st_size > 200 for path in reports)
-    assert "Labels that the audit doubts" in reports[2].read_text(encoding="utf-8")
+    assert "Labels that the audit doubts, the most doubtful first" in reports[2].read_text(encoding="utf-8")
     assert {suspect["index"] for suspect in report["suspects"] if suspect["part"] == "train"} & set(range(40, 60))
     assert main([*flags, "--corrections", str(reports[0])]) == 0
     assert "labels changed" in json.loads(capsys.readouterr().out)["notes"][-1]

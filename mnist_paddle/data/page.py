@@ -167,7 +167,7 @@ def _suspects(dataset: Dataset, suspects) -> str:
             names = [str(dataset.classes[number]) for number in (label, better)]
             caption = f"{index:,}: {escape(names[0])} &rarr; {escape(names[1])}<br>{100 * probability:.0f} %"
             body.append(_figure(getattr(dataset, part).images[index], caption))
-    return "<h2>Labels that the audit doubts: label &rarr; what the networks see</h2>" + "".join(body)
+    return "<h2>Labels that the audit doubts, the most doubtful first: label &rarr; what the networks see</h2>" + "".join(body)
 
 
 def _name(dataset: Dataset, part: str, index: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from ..data import corrections, page
 from ..data.dataset import Dataset
 from ..data.findings import PARTS, readable
+from .confident import margins
 from .confident import suspects as find_suspects
 from .cross_validation import RECIPE, Recipe, cross_validate
 
@@ -18,13 +19,17 @@ SHOWN, DRAWN = 20, 64
 
 @dataclass(frozen=True)
 class Suspect:
-    """An image whose label is doubtful: its place, its label, the class that the networks see, and that class's probability."""
+    """An image whose label is doubtful: its place, its label, the class that the networks see, and that class's probability.
+
+    `probable`: among the labels that confident learning takes for wrong. The others are only doubtful.
+    """
 
     part: str
     index: int
     label: int
     better: int
     probability: float
+    probable: bool = True
 
     def __iter__(self):
         return iter((self.part, self.index, self.label, self.better, self.probability))
@@ -32,11 +37,19 @@ class Suspect:
     def values(self, classes) -> dict:
         """As plain values with class names."""
         names = {"label": str(classes[self.label]), "better": str(classes[self.better])}
-        return {"part": self.part, "index": self.index, **names, "probability": round(self.probability, 4)}
+        return {
+            "part": self.part,
+            "index": self.index,
+            **names,
+            "probability": round(self.probability, 4),
+            "probable": self.probable,
+        }
 
 
 def audit(dataset: Dataset, folds: int = 5, *, recipe: Recipe = RECIPE, log: Callable = print) -> list[Suspect]:
-    """The suspects of all parts, the most doubtful first. Every image is judged by a network that was not trained on it.
+    """The images of all parts that look like another class, the most doubtful first; those probably wrong are marked.
+
+    Every image is judged by a network that was not trained on it.
 
     Raises `UsageError` where there are too few images for so many folds.
     """
@@ -45,13 +58,22 @@ def audit(dataset: Dataset, folds: int = 5, *, recipe: Recipe = RECIPE, log: Cal
     log(f"audit: training {folds} networks on {len(labels):,} images, which takes minutes")
     probabilities = cross_validate(images, labels, len(dataset.classes), folds, recipe=recipe, log=log)
     starts = np.cumsum([0, *(len(getattr(dataset, part)) for part in PARTS)])
-    found = []
-    for number in find_suspects(labels, probabilities):
+    found, probable = [], len(find_suspects(labels, probabilities))
+    margin = margins(labels, probabilities)
+    order = np.argsort(margin, kind="stable")
+    for place, number in enumerate(order[margin[order] < 0]):
         part = int(np.searchsorted(starts, number, "right")) - 1
         others = np.where(np.arange(len(dataset.classes)) == labels[number], -1, probabilities[number])
         better = int(others.argmax())
         found.append(
-            Suspect(PARTS[part], int(number - starts[part]), int(labels[number]), better, float(probabilities[number, better]))
+            Suspect(
+                PARTS[part],
+                int(number - starts[part]),
+                int(labels[number]),
+                better,
+                float(probabilities[number, better]),
+                place < probable,
+            )
         )
     return found
 
@@ -63,7 +85,7 @@ def suggestion(dataset: Dataset, suspects: list[Suspect]) -> str:
     """
     relabel, leave_out = {}, {}
     for suspect in suspects:
-        if suspect.part == "test":
+        if suspect.part == "test" or not suspect.probable:
             continue
         if suspect.probability >= CLEAR:
             relabel.setdefault(suspect.part, {})[suspect.index] = dataset.classes[suspect.better]
@@ -74,13 +96,14 @@ def suggestion(dataset: Dataset, suspects: list[Suspect]) -> str:
 
 def summary(dataset: Dataset, suspects: list[Suspect]) -> str:
     """The suspects for a reader: counts, and the most doubtful ones."""
-    counts = [
-        f"{sum(suspect.part == part for suspect in suspects):,} of {len(getattr(dataset, part)):,} in {part}" for part in PARTS
-    ]
-    lines = ["", f"audit: {len(suspects):,} labels look wrong ({', '.join(counts)})"]
+    numbers = {part: sum(suspect.probable and suspect.part == part for suspect in suspects) for part in PARTS}
+    counts = [f"{number:,} of {len(getattr(dataset, part)):,} in {part}" for part, number in numbers.items()]
+    lines = ["", f"audit: {sum(numbers.values()):,} labels are probably wrong ({', '.join(counts)})"]
     for part, index, label, better, probability in suspects[:SHOWN]:
         names = [readable(dataset.classes[number], 20) for number in (label, better)]
         lines.append(f"  {part:10} {index:>7,}: label {names[0]}, looks like {names[1]} ({100 * probability:.1f} %)")
+    doubtful = len(suspects) - sum(numbers.values())
+    lines[1] += f"; {doubtful:,} more look like another class, most of them rightly labelled" if doubtful else ""
     if len(suspects) > SHOWN:
         lines.append(f"  and {len(suspects) - SHOWN:,} more: --audit_report FILE.html shows them, FILE.json suggests corrections")
     return "\n".join(lines)
