@@ -12,6 +12,7 @@ from ..data.findings import PARTS, WARNING, readable
 from ..distributed import communication
 from ..system import signals, startup
 from ..system.files import to_json
+from ..system.paths import expand
 from . import entry
 from .command_line import import_plugins
 
@@ -51,6 +52,10 @@ def check_arguments(arguments):
         raise UsageError(f"--audit_folds must be 2 to 100; got {arguments.audit_folds}")
     if arguments.threads < 0:
         raise UsageError(f"--threads must be at least 0; got {arguments.threads}")
+    for name in ("report", "corrections"):
+        if getattr(arguments, name) is not None:
+            setattr(arguments, name, expand(getattr(arguments, name), f"--{name}"))
+    arguments.audit_report = [expand(path, "--audit_report") for path in arguments.audit_report]
     if arguments.report is not None:
         page.check_target(arguments.report)
     for path in arguments.audit_report:

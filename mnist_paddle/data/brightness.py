@@ -37,7 +37,7 @@ def brightness(dataset: Dataset, sample: Optional[int] = None) -> list[Finding]:
         inked = flat.max(axis=1) > flat.min(axis=1)  # blank images have a finding of their own
         if not inked.any():
             continue
-        means[name] = flat[inked].mean(axis=1)
+        means[name] = flat.mean(axis=1)[inked]
         border = np.concatenate([images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], axis=1)
         findings += _darkness(name, flat.max(axis=1), inked, step)
         findings += _polarity(name, np.median(border, axis=1), inked, step)

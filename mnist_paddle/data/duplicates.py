@@ -15,6 +15,7 @@ COARSE_CLOSE, CLOSE, USUAL = 0.994, 0.991, 0.3
 IDENTICAL = 0.9995  # cosine of copies where there are so many that the usual distance is a copy's
 BLOCK = 16 * 2**20  # similarities in memory at a time
 MOST = 10**9  # similarities in all: about ten seconds
+MOST_REFERENCES = 200_000  # of more, a strided sample, or the signatures would take a gigabyte
 
 
 def same_images(parts: dict) -> list[tuple]:
@@ -46,11 +47,14 @@ def same_images(parts: dict) -> list[tuple]:
 def near_pairs(reference: np.ndarray, images: np.ndarray) -> tuple[list[tuple], int]:
     """Pairs (index in reference, index in images) of slightly changed copies, and how many of the images were looked at.
 
-    Equal images are not listed. Images uint8 [n, 28, 28]; a strided sample of `images` where all would take minutes. The
+    Equal images are not listed. Images uint8 [n, 28, 28]; a strided sample of `images` where all would take minutes, and of
+    more than 200,000 references. The
     signatures are the image, centered by mass and averaged over 4x4 and, for the few that are left, 2x2 pixels. A copy's
     distance to its original is much smaller than the usual distance to a nearest neighbor (Lowe's ratio test, IJCV 2004, with
     groups of references instead of the second nearest, so that several copies do not hide each other).
     """
+    stride = -(-len(reference) // MOST_REFERENCES)
+    reference = reference[::stride]
     step = max(1, int(np.ceil(len(images) * len(reference) / MOST)))
     numbers = np.arange(0, len(images), step)
     groups = max(1, min(GROUPS, len(reference) // SMALLEST))
@@ -71,7 +75,7 @@ def near_pairs(reference: np.ndarray, images: np.ndarray) -> tuple[list[tuple], 
             group, member = divmod(int(cosines[row].argmax()), size)
             pair = member * groups + group, int(numbers[chosen[row]])
             if not np.array_equal(reference[pair[0]], images[pair[1]]):
-                pairs.append(pair)
+                pairs.append((pair[0] * stride, pair[1]))
     return pairs, len(numbers)
 
 

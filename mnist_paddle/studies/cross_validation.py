@@ -10,7 +10,7 @@ import paddle.nn.functional as F
 
 from ..data.dataset import Split
 from ..data.loader import Loader, normalize
-from ..errors import UsageError
+from ..errors import RunError, UsageError
 from ..losses import load_loss
 from ..models import MODELS
 from ..optimizers import make_optimizer
@@ -71,6 +71,8 @@ def cross_validate(
         outside = numbers == fold
         model = train_one(Split(images[~outside], labels[~outside]), classes, recipe, fold)
         probabilities[outside] = predict(model, images[outside])
+        if not np.isfinite(probabilities[outside]).all():
+            raise RunError(f"the network of fold {fold + 1} has infinite or NaN outputs; its labels can't be judged")
         right = 100 * (probabilities[outside].argmax(axis=1) == labels[outside]).mean()
         log(f"fold {fold + 1} of {folds}: {right:.2f} % of {outside.sum():,} labels as predicted")
     return probabilities
