@@ -10,6 +10,7 @@ from mnist_paddle import Config, UsageError, fit, resume
 from mnist_paddle.cli import evaluate
 from mnist_paddle.data.corrections import correct, to_text
 from mnist_paddle.data.dataset import Dataset, Split, load_dataset
+from mnist_paddle.experiment.checkpoint import inherited_settings
 from mnist_paddle.experiment.setup import corrected
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nïne")
@@ -194,6 +195,13 @@ def test_a_run_records_its_corrections_and_is_evaluated_and_resumed_with_them(pl
     (place / "fewer.json").write_text(json.dumps({**fewer, "leave_out": {"train": [5]}}))
     with pytest.raises(UsageError, match="other data"):
         resume(place / "run", corrections=str(place / "fewer.json"))
+
+
+def test_a_run_from_earlier_weights_inherits_the_corrections_with_the_data(place):
+    train(place, max_minutes=0)
+    other = write_npz(place / "other.npz", make_digits(120, 5), make_digits(20, 6))
+    assert inherited_settings(place / "run", {})["corrections"] == str(place / "fix.json")
+    assert "corrections" not in inherited_settings(place / "run", {"data_dir": str(other)})
 
 
 def test_corrections_that_do_not_fit_leave_no_run(place):
