@@ -81,7 +81,7 @@ __all__ = [  # as a literal, which editors and type checkers read; a test holds 
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -37,10 +37,19 @@ def is_module(name: tuple) -> bool:
     return place.is_dir() or place.with_suffix(".py").exists()
 
 
+def is_for_types(node) -> bool:
+    """Whether a block is read by type checkers and editors only; no run imports what it names."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def imported(path: Path):
     """The modules of the package that a file imports, as tuples of names: ("experiment", "state")."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    types = []
+    if path.stem != "__init__":  # whose imports for types are what `import mnist_paddle` offers
+        types = [node for block in ast.walk(tree) if is_for_types(block) for node in block.body]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or node in types:
             continue
         words = tuple(node.module.split(".")) if node.module else ()
         if node.level:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Optional
+from typing import Callable, Optional, Union
 
 from filelock import Timeout
 from tqdm import tqdm
@@ -40,12 +40,12 @@ class RunFolder:
     the curves of a run that stops early.
     """
 
-    def __init__(self, log: Optional[Log] = None, *, dry_run: bool = False):
+    def __init__(self, log: Optional[Log] = None, *, dry_run: bool = False) -> None:
         self.main, self.dry_run = communication.is_main(), dry_run
         self.log: Log = (log or to_terminal) if self.main else lambda text: None
         self._path: Optional[Path] = None
         self.saved: Optional[int] = None  # the step of the newest checkpoint
-        self.curves = curves.open_curves(None, enabled=False)
+        self.curves: Union[curves.Curves, curves.SilentCurves] = curves.SilentCurves()
         self._stack = ExitStack()
 
     @property

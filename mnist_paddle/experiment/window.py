@@ -27,7 +27,7 @@ class Window:
         right: int = 0,
         count: int = 0,
         epoch: Iterable[float] = (0.0, 0, 0),
-    ):
+    ) -> None:
         self.first = first  # the steps done before the window began
         self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right, examples
         self.epoch = list(epoch)  # since the last evaluation: sum of the losses, examples right, examples

@@ -28,7 +28,7 @@ def parse_arguments(text: str, where: str) -> dict:
 
 
 def _pairs(text: str, where: str) -> dict:
-    found = {}
+    found: dict = {}
     for part in _split(text, where):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not re.fullmatch(r"[\w-]+", name):
