@@ -19,10 +19,10 @@ from .system import paths
 
 __all__ = ["CHOICES", "TABLES", "Config", "choices", "is_sane", "make_config", "refused_changes", "settings_of"]
 
-PATHS = ("data_dir", "output_dir", "init_from")
+PATHS = ("data_dir", "corrections", "output_dir", "init_from")
 # What a new run takes from the checkpoint of --init_from, where it is not told otherwise: setting -> what goes with it.
 INHERITED = {
-    "dataset": ("data_dir", "validation_size", "validation_split"),
+    "dataset": ("data_dir", "validation_size", "validation_split", "corrections"),
     "model": ("model_args", "activation"),
     "loss": ("loss_args",),
 }
@@ -53,6 +53,8 @@ class Config:
         None, "images held out for validation (default: a sixth)", 0, words="a number of images, such as 5000"
     )
     validation_split: str = setting("auto", "stratified, last, auto (the data's own)")
+    corrections: Optional[str] = setting(None, "JSON file with corrected labels, see docs/data.md", free=True)
+    strict_data: bool = setting(False, "refuse data about which there is a warning", free=True)
     reader: str = setting("async", "sync, async (a worker), resident (on device)", free=True)
     augment: str = setting("none", "transform of training images, see --list")
 
@@ -173,7 +175,7 @@ def settings_of(config: Config) -> dict:
     """
     settings = json.loads(json.dumps(dataclasses.asdict(config)))
     del settings["resume"], settings["output_dir"]
-    for name in ("data_dir", "init_from"):
+    for name in ("data_dir", "corrections", "init_from"):
         settings[name] = paths.absolute(settings[name])
     return settings
 

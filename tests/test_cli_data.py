@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from digits import make_digits, write_csv, write_idx, write_pictures
+from digits import make_digits, write_csv, write_idx, write_npz, write_pictures
+
+from mnist_paddle.cli.data import main
 
 TRAIN, TEST = make_digits(60, 0), make_digits(20, 1)
 
@@ -129,3 +131,52 @@ def test_an_unknown_flag_is_refused(run_script):
     assert (done.returncode, done.stdout) == (2, "")
     assert "--data_dri" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# The page and the audit
+
+
+def test_the_report_is_one_page_and_replaces_only_its_own(run_script, folder, tmp_path):
+    done = run_script("data", "--dataset", "custom", "--data_dir", folder, "--report", "page.html")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert str(folder) in text
+    (tmp_path / "notes.html").write_text("mine")
+    line = fails(run_script("data", "--dataset", "custom", "--data_dir", folder, "--report", "notes.html"))
+    assert "was not written by mnist-paddle data" in line
+    assert (tmp_path / "notes.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--audit_report", "a.json"], "--audit_report needs --audit"),
+        (["--audit", "--audit_folds", "1"], "--audit_folds must be 2 to 100"),
+        (["--audit", "--audit_report", "a.txt"], "ends in .json"),
+        (["--audit", "--audit_report", "absent/a.json"], "there is no folder"),
+        (["--report", "."], "is a folder"),
+        (["--corrections", "absent.json"], "no such file"),
+        (["--threads", "-1"], "--threads must be"),
+    ],
+)
+def test_what_the_audit_can_not_do_is_refused_at_once(flags, word, run_script, folder):
+    assert word in fails(run_script("data", "--dataset", "custom", "--data_dir", folder, *flags))
+
+
+def test_the_audit_suggests_corrections_that_a_training_takes(tmp_path, capsys):
+    images, labels = make_digits(700, 1)
+    wrong = labels.copy()
+    wrong[40:60] = (labels[40:60] + 1) % 10
+    write_npz(tmp_path / "digits.npz", (images, wrong), make_digits(60, 3))
+    reports = [tmp_path / f"audit.{kind}" for kind in ("json", "png", "html")]
+    flags = ["--dataset", "custom", "--data_dir", str(tmp_path / "digits.npz"), "--threads", "1", "--json"]
+    audit = ["--audit", "--audit_folds", "2", *(word for path in reports for word in ("--audit_report", str(path)))]
+    assert main([*flags, *audit]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert all(path.stat().st_size > 200 for path in reports)
+    assert "Labels that the audit doubts, the most doubtful first" in reports[2].read_text(encoding="utf-8")
+    assert {suspect["index"] for suspect in report["suspects"] if suspect["part"] == "train"} & set(range(40, 60))
+    assert main([*flags, "--corrections", str(reports[0])]) == 0
+    assert "labels changed" in json.loads(capsys.readouterr().out)["notes"][-1]
+    assert main([*flags, *audit]) == 0  # the files are its own and replaced

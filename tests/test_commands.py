@@ -56,7 +56,7 @@ def test_the_commands_of_a_run_work_where_the_environment_is_not_active(place):
     (place / "start").symlink_to(SCRIPTS / "train.py")
     lines = train(place, "--epochs", "1", "--output_dir", "a run", script="start")
     done = pasted(lines["in detail"], place)
-    assert (done.returncode, done.stderr.count("note")) == (0, 0), done.stderr
+    assert (done.returncode, done.stderr.count("other data")) == (0, 0), done.stderr
     assert "40 images" in done.stdout
     assert "--init_from 'a run'" in lines["fine-tune"]
     assert pasted(f"{lines['fine-tune'].split(' --')[0]} --version", place).returncode == 0
@@ -254,7 +254,7 @@ def evaluate(place, *flags):
 def test_evaluate_knows_the_data_of_the_run(run):
     same = evaluate(run, "run", "--data_dir", "../digits.npz", "--json")
     assert same.returncode == 0
-    assert "note" not in same.stderr
+    assert "other data" not in same.stderr
     write_npz(run / "few.npz", make_digits(30, seed=3), make_digits(20, seed=4))
     other = evaluate(run, "run", "--data_dir", "few.npz", "--json")
     assert json.loads(other.stdout)["count"] == 20

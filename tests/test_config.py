@@ -145,7 +145,8 @@ def test_settings_of_a_newer_version_are_refused_by_name():
 def test_of_every_setting_it_is_known_whether_a_resumed_run_may_change_it():
     free = {field.name for field in dataclasses.fields(Config) if field.metadata["free"]}
     assert free == set(
-        "data_dir reader max_minutes target_accuracy patience device threads output_dir resume checkpoint_every "
+        "data_dir corrections strict_data reader "
+        "max_minutes target_accuracy patience device threads output_dir resume checkpoint_every "
         "checkpoint_minutes keep evaluate_every log_every parallel sync stall_seconds plugins".split()
     )
     assert refused_changes(RUN, Config(**{**RUN, "log_every": 3, "output_dir": "elsewhere"})) == []

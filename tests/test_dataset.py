@@ -1,4 +1,4 @@
-"""From raw parts to splits, and what a careful look at them finds."""
+"""From raw parts to splits."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from mnist_paddle.data.dataset import (
     DATASETS,
     Dataset,
     Split,
-    check,
     load_dataset,
     pixel_statistics,
     require_images,
@@ -60,11 +59,6 @@ def test_train_and_validation_of_mnist_are_views_of_one_array(mnist):
         assert train.base is not None
         assert train.base is validation.base
         assert train.ctypes.data + train.nbytes == validation.ctypes.data
-
-
-@pytest.mark.mnist
-def test_nothing_is_odd_about_mnist(mnist):
-    assert check(mnist) == []
 
 
 # Any split
@@ -370,55 +364,3 @@ def test_what_is_no_dataset_is_refused_before_anything_is_made(given, tmp_path):
     with pytest.raises(UsageError, match="fit takes a Dataset"):
         fit(Config(output_dir=str(tmp_path / "run")), given)
     assert not (tmp_path / "run").exists()
-
-
-# What a careful look finds
-
-
-def dataset(train=None, validation=None, test=None) -> Dataset:
-    """Three splits that differ in every image, or the ones given."""
-    parts = (train or make_digits(30, 11), validation or make_digits(20, 12), test or make_digits(20, 13))
-    return Dataset("custom", *(Split(*part) for part in parts))
-
-
-def with_image(digits, place, image):
-    """Digits of which one is another image."""
-    images = digits[0].copy()
-    images[place] = image
-    return images, digits[1]
-
-
-def test_check_finds_nothing_in_good_digits():
-    assert check(dataset()) == []
-
-
-@pytest.mark.parametrize("value", [0, 128, 255])
-def test_check_finds_constant_images(value):
-    assert check(dataset(train=with_image(make_digits(30, 11), 17, value))) == [
-        "train: 1 empty or constant images, the first at index 17"
-    ]
-
-
-def test_check_finds_a_duplicate_image():
-    digits = make_digits(30, 11)
-    assert check(dataset(train=with_image(digits, 17, digits[0][3]))) == ["train: 1 duplicate images"]
-
-
-def test_check_finds_images_in_two_splits():
-    train, validation = make_digits(30, 11), make_digits(20, 12)
-    test = with_image(with_image(make_digits(20, 13), 4, train[0][9]), 5, validation[0][1])
-    assert check(dataset(train, validation, test)) == [
-        "test: 1 images are also in train",
-        "test: 1 images are also in validation",
-    ]
-
-
-def test_check_finds_missing_classes():
-    images, labels = make_digits(40, 12)
-    kept = (labels != 3) & (labels != 7)
-    assert check(dataset(validation=(images[kept], labels[kept]))) == ["validation: no image of class 3, 7"]
-
-
-def test_check_finds_an_empty_split():
-    none = np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8)
-    assert check(dataset(validation=none)) == ["validation: no images"]

@@ -1,19 +1,22 @@
-"""Download or read a dataset and inspect it: its source, splits and classes, and whatever is suspicious."""
+"""Download or read a dataset and inspect it: its source, splits and classes, whatever is doubtful, and labels that look wrong."""
 
 import sys
 
 import numpy as np
 
-from mnist_paddle import load_dataset
+from mnist_paddle import UsageError, load_dataset
 
 from ..config import choices
-from ..data.dataset import check
+from ..data import checks, corrections, page
+from ..data.findings import PARTS, WARNING, readable
 from ..distributed import communication
+from ..system import signals, startup
 from ..system.files import to_json
+from ..system.paths import expand
 from . import entry
 from .command_line import import_plugins
 
-SPLITS = ("train", "validation", "test")
+WIDE = 12  # classes that fit beside each other
 
 
 def parse(argv):
@@ -23,31 +26,120 @@ def parse(argv):
     parser.add_argument("--data_dir", "--data-dir", help="file or folder with the data (default: download)")
     parser.add_argument("--validation_size", "--validation-size", type=int, help="default: a sixth, 10,000 of MNIST")
     parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with datasets of your own")
+    parser.add_argument("--corrections", metavar="FILE", help="JSON file with corrected labels")
+    parser.add_argument("--report", metavar="FILE", help="write a page (HTML) with samples, counts and doubtful images")
+    parser.add_argument("--audit", action="store_true", help="look for wrong labels: trains a network per fold, takes minutes")
+    parser.add_argument("--audit_folds", "--audit-folds", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument(
+        "--audit_report",
+        "--audit-report",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=".json: suggested corrections; .png: figure; .html: page; may be repeated",
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="for --audit")
+    parser.add_argument("--threads", type=int, default=0, help="for --audit; 0: cores, at most 4")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    return parser.parse_args(argv)
+    return check_arguments(parser.parse_args(argv))
 
 
-def inspect(dataset) -> dict:
+def check_arguments(arguments):
+    """Refuse what would fail after minutes: files that can't be written, folds that are none."""
+    if arguments.audit_report and not arguments.audit:
+        raise UsageError("--audit_report needs --audit")
+    if not 2 <= arguments.audit_folds <= 100:
+        raise UsageError(f"--audit_folds must be 2 to 100; got {arguments.audit_folds}")
+    if arguments.threads < 0:
+        raise UsageError(f"--threads must be at least 0; got {arguments.threads}")
+    for name in ("report", "corrections"):
+        if getattr(arguments, name) is not None:
+            setattr(arguments, name, expand(getattr(arguments, name), f"--{name}"))
+    arguments.audit_report = [expand(path, "--audit_report") for path in arguments.audit_report]
+    if arguments.report is not None:
+        page.check_target(arguments.report)
+    for path in arguments.audit_report:
+        kind = path.rpartition(".")[2].lower()
+        if kind not in ("json", "png", "html"):
+            raise UsageError(f"--audit_report {path}: give a name that ends in .json (corrections), .png or .html")
+        page.check_target(path, {"html": page.MARK, "json": '"fingerprint"', "png": page.PNG_MARK}[kind])
+    return arguments
+
+
+def inspect(dataset, findings) -> dict:
     """The report as plain values: counts per class, mean and standard deviation of the pixels, findings."""
-    report = {"dataset": dataset.name, "source": dataset.source, "notes": dataset.notes, "splits": {}}
-    for name in SPLITS:
+    report = {"dataset": dataset.name, "source": dataset.source, "notes": dataset.notes, "class_names": list(dataset.classes)}
+    report.update(fingerprint=dataset.fingerprint(), splits={})
+    for name in PARTS:
         split = getattr(dataset, name)
-        figures = {"images": len(split), "classes": np.bincount(split.labels, minlength=10).tolist()}
+        figures = {"images": len(split), "classes": np.bincount(split.labels, minlength=len(dataset.classes)).tolist()}
         if len(split):
             figures.update(mean=round(float(split.images.mean()), 3), std=round(float(split.images.std()), 3))
         report["splits"][name] = figures
-    return {**report, "findings": check(dataset)}
+    found = [finding for finding in findings if finding.text not in dataset.notes]
+    warnings = [finding.text for finding in found if finding.severity == WARNING]
+    return {**report, "findings": [finding.text for finding in found], "warnings": warnings}
 
 
 def show(report: dict) -> str:
     """The report for a reader."""
     lines = [f"{report['dataset']} from {report['source']}", *(f"  {note}" for note in report["notes"]), ""]
-    lines.append(f"{'':12}{'images':>8}" + "".join(f"{digit:>7}" for digit in range(10)) + f"{'mean':>8}{'std':>8}")
-    for name, row in report["splits"].items():
-        counts = "".join(f"{count:>7,}" for count in row["classes"])
-        lines.append(f"{name:12}{row['images']:>8,}{counts}{row.get('mean', 0):>8.2f}{row.get('std', 0):>8.2f}")
-    findings = report["findings"] or ["nothing odd: counts, shapes, labels, no empty image, no image twice"]
-    return "\n".join([*lines, "", *(f"check: {line}" for line in findings)])
+    lines += _table(report)
+    findings = report["findings"]
+    lines += ["", *(f"check: {'warning: ' if text in report['warnings'] else ''}{text}" for text in findings)]
+    if not findings:
+        lines.append("check: nothing odd: counts, shapes, labels, no empty image, no image twice")
+    return "\n".join(lines)
+
+
+def _table(report: dict) -> list[str]:
+    """Counts: a column per class, or a row per class where there are many."""
+    names, splits = [readable(name, 20) for name in report["class_names"]], report["splits"]
+    if len(names) <= WIDE:
+        width = max(7, *(len(name) + 2 for name in names))
+        head = "".join(f"{name:>{width}}" for name in names)
+        lines = [f"{'':12}{'images':>8}{head}{'mean':>8}{'std':>8}"]
+        for name, row in splits.items():
+            counts = "".join(f"{count:>{width},}" for count in row["classes"])
+            lines.append(f"{name:12}{row['images']:>8,}{counts}{row.get('mean', 0):>8.2f}{row.get('std', 0):>8.2f}")
+        return lines
+    lines = [f"{'':20}" + "".join(f"{name:>12}" for name in splits)]
+    for title, key in (("images", "images"), ("mean", "mean"), ("std", "std")):
+        lines.append(f"{title:20}" + "".join(f"{row.get(key, 0):>12,}" for row in splits.values()))
+    for index, name in enumerate(names):
+        lines.append(f"{name:20}" + "".join(f"{row['classes'][index]:>12,}" for row in splits.values()))
+    return lines
+
+
+def run_audit(arguments, dataset) -> list:
+    """Look for wrong labels, write what --audit_report names, and return the suspects."""
+    startup.require_paddle()
+    with signals.importing_paddle():
+        from ..studies import audit
+        from ..system.device import set_device
+
+    set_device(arguments.device, arguments.threads)
+    return audit.audit(dataset, arguments.audit_folds, log=tell)
+
+
+def write_audit(arguments, dataset, findings, suspects) -> None:
+    """The files that --audit_report names."""
+    from ..studies import audit
+
+    for path in arguments.audit_report:
+        kind = path.rpartition(".")[2].lower()
+        if kind == "html":
+            page.write(path, page.page(dataset, findings, suspects))
+        elif kind == "json":
+            page.write(path, audit.suggestion(dataset, suspects))
+        else:
+            audit.draw(dataset, suspects, path)
+        tell(f"written: {path}")
+
+
+def tell(text: str) -> None:
+    """Print a message to stderr, beside the result."""
+    print(text, file=sys.stderr)
 
 
 def main(argv) -> int:
@@ -55,12 +147,24 @@ def main(argv) -> int:
     arguments = parse(argv)
     communication.stand_alone()
     import_plugins(arguments.plugins)
-    dataset = load_dataset(
-        arguments.dataset,
-        arguments.data_dir,
-        arguments.validation_size,
-        log=lambda text: print(text, file=sys.stderr),
-    )
-    report = inspect(dataset)
-    print(to_json(report) if arguments.json else show(report))
+    dataset = load_dataset(arguments.dataset, arguments.data_dir, arguments.validation_size, log=tell)
+    if arguments.corrections is not None:
+        dataset = corrections.correct(dataset, arguments.corrections)
+    findings = checks.everything(dataset, thorough=True)
+    report, suspects = inspect(dataset, findings), []
+    if arguments.audit:
+        suspects = run_audit(arguments, dataset)
+        report["suspects"] = [suspect.values(dataset.classes) for suspect in suspects]
+        write_audit(arguments, dataset, findings, suspects)
+    if arguments.report is not None:
+        page.write(arguments.report, page.page(dataset, findings, suspects))
+        tell(f"written: {arguments.report}")
+    if arguments.json:
+        print(to_json(report))
+        return 0
+    print(show(report))
+    if arguments.audit:
+        from ..studies import audit
+
+        print(audit.summary(dataset, suspects))
     return 0

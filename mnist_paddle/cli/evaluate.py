@@ -7,18 +7,25 @@ A set given by them is measured whole, or its test part if it has one.
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
 from mnist_paddle import UsageError
 
+from ..data.checks import announce
+from ..data.corrections import correct
 from ..data.dataset import COURSE, Dataset, Split, few, read_raw, require_labels, split_raw
+from ..data.formats.arrays import Raw
 from ..distributed import communication
 from ..system import signals, startup
 from ..system.files import to_json
 from ..system.paths import recorded_data
 from . import entry
 from .command_line import import_plugins
+
+if TYPE_CHECKING:
+    from ..experiment.load import TrainedModel
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".heic", ".tif", ".tiff")
 SPLITS = ("train", "validation", "test")
@@ -31,12 +38,13 @@ def parse(argv: list) -> argparse.Namespace:
     parser.add_argument("--dataset", help="default: the one it was trained on")
     parser.add_argument("--data_dir", help="file or folder with the labeled images")
     parser.add_argument("--split", type=entry.one_of("split", SPLITS), help=f"{', '.join(SPLITS)} (default: test)")
+    parser.add_argument("--strict_data", action="store_true", help="refuse data about which there is a warning")
     parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's components")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return parser.parse_args(argv)
 
 
-def measure(arguments) -> dict:
+def measure(arguments: argparse.Namespace) -> dict:
     """Evaluate the network on the split that the arguments name."""
     with signals.importing(), signals.importing_paddle():
         from mnist_paddle import evaluate, load_loss
@@ -52,7 +60,7 @@ def measure(arguments) -> dict:
     return {"run": arguments.run, "dataset": name, "split": part, **evaluate(trained.model, split, loss).summary()}
 
 
-def chosen(arguments, trained) -> tuple[str, str, Split]:
+def chosen(arguments: argparse.Namespace, trained: "TrainedModel") -> tuple[str, str, Split]:
     """The dataset's name, the part and its images, with labels as the network was trained on them."""
     settings, run = trained.settings, arguments.run
     given = arguments.dataset is not None or arguments.data_dir is not None
@@ -66,11 +74,14 @@ def chosen(arguments, trained) -> tuple[str, str, Split]:
     try:
         cut = {key: settings[key] for key in ("data_dir", "validation_size", "validation_split")}
         own = split_raw(raw, {"dataset": settings["dataset"] if name == "custom" else name, **cut}, source)
+        if not given and settings["corrections"] is not None:
+            own = correct(own, recorded_data(settings["corrections"], run))
     except UsageError:  # the run's settings, such as --validation_size, do not fit this data
         if not given:
             raise
         own = None
     if own is not None and trained.data in ("", own.fingerprint()) and (trained.data or not given):
+        announce(own, tell, arguments.strict_data)
         return name, arguments.split or "test", getattr(own, arguments.split or "test")
     if not given:
         raise UsageError(
@@ -79,10 +90,12 @@ def chosen(arguments, trained) -> tuple[str, str, Split]:
         )
     tell(f"note: {name} from {source} is other data than {run} was trained on")
     part, split = other_part(raw, arguments.split, name, source)
+    read = Dataset(name, split.slice(0, 0), split.slice(0, 0), split, source, raw.notes, raw.findings, raw.classes)
+    announce(read, tell, arguments.strict_data, test_only=True)
     return name, part, with_labels_of(trained.classes, split, raw.classes, source)
 
 
-def source_of(arguments, settings: dict) -> tuple:
+def source_of(arguments: argparse.Namespace, settings: dict) -> tuple[str, Optional[str]]:
     """The name and the place of the data. A file or folder alone is the user's own, unless the run's dataset reads it."""
     if arguments.data_dir is not None:
         suffix = Path(arguments.data_dir).suffix.lower()
@@ -95,7 +108,7 @@ def source_of(arguments, settings: dict) -> tuple:
     return settings["dataset"], recorded_data(settings["data_dir"], arguments.run)
 
 
-def other_part(raw, part, name: str, source: str) -> tuple[str, Split]:
+def other_part(raw: Raw, part: Optional[str], name: str, source: str) -> tuple[str, Split]:
     """The images of data that the run has not seen: all of a single part, else the test part unless --split says otherwise."""
     if "all" in raw.splits:
         if part not in (None, "test"):

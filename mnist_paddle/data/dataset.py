@@ -1,4 +1,4 @@
-"""Datasets: train, validation and test splits from raw arrays, and checks for problems in them."""
+"""Datasets: train, validation and test splits from raw arrays."""
 
 import math
 import zlib
@@ -222,32 +222,3 @@ def few(names: list, count: int = 5) -> str:
     """
     more = len(names) - count
     return ", ".join(names[:count]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def check(dataset: Dataset) -> list[str]:
-    """Problems in a dataset, one line each; an empty list if there are none.
-
-    `Split` already validates shapes, counts and label range. This checks for classes without images, constant images, and
-    duplicates within or across splits, which would make the test easier than it appears.
-    """
-    findings, seen = [], {}
-    for name in ("train", "validation", "test"):
-        split = getattr(dataset, name)
-        if not len(split):
-            findings.append(f"{name}: no images")
-            continue
-        missing = sorted(set(range(10)) - set(np.unique(split.labels).tolist()))
-        if missing:
-            findings.append(f"{name}: no image of class {', '.join(map(str, missing))}")
-        flat = split.images.reshape(len(split), -1)
-        constant = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
-        if len(constant):
-            findings.append(f"{name}: {len(constant):,} empty or constant images, the first at index {constant[0]:,}")
-        hashes = [hash(row.tobytes()) for row in flat]
-        if duplicates := len(hashes) - len(set(hashes)):
-            findings.append(f"{name}: {duplicates:,} duplicate images")
-        for other, seen_hashes in seen.items():
-            if shared := sum(value in seen_hashes for value in hashes):
-                findings.append(f"{name}: {shared:,} images are also in {other}")
-        seen[name] = set(hashes)
-    return findings

@@ -256,6 +256,8 @@ def inherited_settings(path: StrPath, given: dict) -> dict:
     for leader, followers in INHERITED.items():
         if leader not in given or given[leader] == recorded.get(leader):
             inherited |= {name: recorded[name] for name in (leader, *followers, "plugins") if name in recorded}
+    if given.get("data_dir", recorded.get("data_dir")) != recorded.get("data_dir"):
+        inherited.pop("corrections", None)  # which were made for the other data
     return inherited
 
 

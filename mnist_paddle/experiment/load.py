@@ -53,7 +53,8 @@ def load_trained(path: StrPath) -> TrainedModel:
     model.eval()
     model.trained_on = TrainedOn(classes, (mean, std))
     # As recorded: runs of early versions have paths relative to the folder in which they were trained.
-    settings = {**settings_of(config), "data_dir": config.data_dir, "init_from": config.init_from}
+    settings = {name: getattr(config, name) for name in ("data_dir", "corrections", "init_from")}
+    settings = {**settings_of(config), **settings}
     return TrainedModel(model, settings, classes, mean, std, str(progress.get("data") or ""))
 
 

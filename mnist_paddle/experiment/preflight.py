@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Optional
 
 from ..config import Config
+from ..data.checks import announce
 from ..data.dataset import require_images
 from ..distributed import limits
 from ..system.signals import importing_paddle
-from .setup import load, schedule_for
+from .setup import corrected, load, schedule_for
 
 MOST_FILES = 2000  # of a data folder that is read twice, here and by the ranks
 ARGUMENTS = ("model_args", "loss_args", "optimizer_args", "schedule_args")
@@ -20,7 +21,8 @@ def check(config: Config, ranks: int) -> None:
     Paddle is imported, which takes a second, only where the network has to be built to know.
     """
     limits.check(config.parallel, config.batch_size, ranks)
-    classes = check_data(config) if config.data_dir is not None or config.dataset == "custom" else None
+    own_data = config.data_dir is not None or config.dataset == "custom" or config.corrections is not None
+    classes = check_data(config) if own_data else None
     if config.resume or config.init_from is not None or config.parallel != "data" or any(getattr(config, n) for n in ARGUMENTS):
         check_network(config, ranks, classes)
 
@@ -29,8 +31,10 @@ def check_data(config: Config) -> Optional[int]:
     """Read data of the user's own, if that is quick, and make the schedule for it. Returns the number of its classes."""
     if config.data_dir is not None and _is_large(Path(config.data_dir).expanduser()):
         return None
-    dataset = load(config, log=lambda text: None)
+    _, dataset = corrected(config, load(config, log=lambda text: None))
     require_images(dataset)
+    if config.strict_data:
+        announce(dataset, lambda text: None, strict=True)
     schedule_for(config, len(dataset.train))
     return len(dataset.classes)
 

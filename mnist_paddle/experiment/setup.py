@@ -8,6 +8,8 @@ from typing import Callable, Optional
 import paddle
 
 from ..config import Config, settings_of
+from ..data.checks import announce
+from ..data.corrections import correct
 from ..data.dataset import Dataset, load_dataset, require_images
 from ..data.loader import Loader
 from ..distributed import communication, strategies
@@ -16,13 +18,14 @@ from ..errors import UsageError
 from ..losses import load_loss
 from ..schedules import Schedule, make_schedule
 from ..system.device import set_device
+from ..system.paths import absolute
 from .folder import Log, RunFolder
 from .network import TrainedOn, model_arguments
 from .sanity import notes
 
 DATA = ("dataset", "data_dir", "validation_size", "validation_split")
 # Settings that may differ between machines: names of files there, and what each computes with.
-LOCAL = {"data_dir", "init_from", "device", "threads", "reader", "plugins"}
+LOCAL = {"data_dir", "corrections", "init_from", "device", "threads", "reader", "plugins"}
 
 
 Loss = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]  # outputs [n, k] and labels [n] -> losses [n]
@@ -101,9 +104,12 @@ def make_setup(
         config = replace(config, **data_settings(dataset, recorded))
     else:
         dataset = load(config, folder.log)
+    config, dataset = corrected(config, dataset)
     if normalization is not None:
         dataset = replace(dataset, constants=normalization)
     require_images(dataset)
+    if folder.main or config.strict_data:
+        announce(dataset, folder.log, config.strict_data)
     schedule = schedule_for(config, len(dataset.train))
     for note in notes(config, len(dataset.train), schedule.total_steps):
         folder.log(note)
@@ -114,6 +120,16 @@ def load(config: Config, log: Log) -> Dataset:
     """The dataset that the settings name."""
     how = config.validation_split
     return load_dataset(config.dataset, config.data_dir, config.validation_size, log, validation_split=how)
+
+
+def corrected(config: Config, dataset: Dataset) -> tuple[Config, Dataset]:
+    """The dataset with --corrections, and the Config that names them; a dataset given in Python may have them already."""
+    applied = dataset.settings.get("corrections")
+    if applied is None:
+        return config, dataset if config.corrections is None else correct(dataset, config.corrections)
+    if config.corrections is not None and absolute(config.corrections) != absolute(applied):
+        raise UsageError(f"--corrections {config.corrections}: the dataset given has those of {applied} already; leave one out")
+    return replace(config, corrections=applied), dataset
 
 
 def schedule_for(config: Config, images: int) -> Schedule:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, cast
+from typing import TYPE_CHECKING, BinaryIO, Optional, cast
 
 import numpy as np
 
@@ -213,6 +213,13 @@ def draw_mistakes(images: np.ndarray, captions: Sequence[str], png: StrPath, nam
     figure = _grid_figure(images, captions, title)
     _add_run_name(figure, name)
     figure.savefig(png)
+
+
+@default_style
+def draw_suspects(images: np.ndarray, captions: Sequence[str], png: BinaryIO, *, count: int, mark: str) -> None:
+    """Plot the most doubtful of `count` labels: images uint8 [n, 28, 28] with captions; `mark` goes into the file's metadata."""
+    title = f"The most doubtful of {count:,} labels: label → what the networks see" if count else "No doubtful labels"
+    _grid_figure(images, captions, title).savefig(png, format="png", metadata={"Title": mark})
 
 
 @default_style

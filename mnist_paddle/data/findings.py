@@ -1,0 +1,38 @@
+"""A finding: one line about a dataset, with images to look at."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .dataset import Dataset, Split
+
+PARTS = ("train", "validation", "test")
+NOTE, WARNING = "note", "warning"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line about a dataset. `examples`: (part, index) of images, or pairs of these."""
+
+    severity: str  # "note": true and harmless; "warning": doubtful
+    text: str
+    examples: tuple = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def readable(name: str, most: int = 30) -> str:
+    """A class name on one line of a terminal: what can't be printed is escaped, long names are cut."""
+    text = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def parts(dataset: Dataset) -> dict[str, Split]:
+    """The parts that have images, by name."""
+    return {name: getattr(dataset, name) for name in PARTS if len(getattr(dataset, name))}
+
+
+def examples(name: str, indices: np.ndarray) -> tuple:
+    """Places of images of a part, as a Finding has them."""
+    return tuple((name, int(index)) for index in indices)
