@@ -20,6 +20,7 @@ LEVELS = [
     "tracking",
     "experiment",
     "trainer",
+    "deploy",
     "benchmarks",
     "cli",
 ]

@@ -9,18 +9,19 @@
 A picture of 28x28 pixels, white on black, stays as it is, byte for byte.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from ..errors import UsageError
-from .ink import Ink, darkness, find_ink, is_even
+from .ink import Ink, darkness, find_ink, find_strength, is_even, otsu, reduced
 
 SIDE, BOX = 28, 20
 FORMS = ("auto", "whole", "mnist")
 SURE = 2.0  # log-odds: a picture whose polarity differs from its set's by more is an exception
+GREY = 40  # of 255: a ground that is lighter is not black
 PHOTOGRAPH = 48  # pixels; what is smaller is taken for a drawing
 THIN = 2.0  # pixels of 20: strokes of thinner pens are widened to it, as MNIST has about 2 to 4
 
@@ -30,7 +31,7 @@ class Digit:
     """A picture as the network sees it: `image` uint8 [28, 28], and what was done to it.
 
     `darkness`: log-odds of dark ink; `dark`: what was decided; `form`: "kept", "whole" or "mnist"; `count`: digits seen, None
-    where nobody looked.
+    where none were looked for; `evened`: whether a grey ground was made black.
     """
 
     image: np.ndarray
@@ -38,6 +39,7 @@ class Digit:
     dark: bool
     form: str
     count: Optional[int] = None
+    evened: bool = False
 
 
 def to_digit(gray: np.ndarray, form: str = "auto", dark: Optional[bool] = None) -> Digit:
@@ -47,16 +49,26 @@ def to_digit(gray: np.ndarray, form: str = "auto", dark: Optional[bool] = None) 
     odds = darkness(gray)
     dark = odds > 0 if dark is None else dark
     if gray.shape == (SIDE, SIDE) and (form != "mnist" or (not dark and in_mnist_form(gray))):
-        return Digit(255 - gray if dark else gray, odds, dark, "kept")
+        return _with_black_ground(Digit(255 - gray if dark else gray, odds, dark, "kept"))
     if form == "auto":
         form = "mnist" if max(gray.shape) >= PHOTOGRAPH and not is_even(gray, dark) else "whole"
     if form == "whole":
-        return Digit(fit_whole(255 - gray if dark else gray), odds, dark, "whole")
+        return _with_black_ground(Digit(fit_whole(255 - gray if dark else gray), odds, dark, "whole"))
     ink = find_ink(gray, dark)
     if not ink.boxes:
         return Digit(np.zeros((SIDE, SIDE), np.uint8), odds, dark, "mnist", 0)
     heights = [box[2] - box[0] for box in ink.boxes]
     return Digit(center(ink, int(np.argmax(heights))), odds, dark, "mnist", len(ink.boxes))
+
+
+def _with_black_ground(digit: Digit) -> Digit:
+    """The digit as it is, or with its ground made black where that is grey and clearly differs from the ink."""
+    image = digit.image
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    if np.median(border) <= GREY or otsu(image.astype(np.float32))[1] < 0.6:
+        return digit
+    strength = find_strength(image.astype(np.float32))
+    return digit if strength is None else replace(digit, image=(255 * strength).round().astype(np.uint8), evened=True)
 
 
 def split_digits(gray: np.ndarray, dark: Optional[bool] = None) -> list:
@@ -76,12 +88,16 @@ def in_mnist_form(image: np.ndarray) -> bool:
 
 
 def fit_whole(gray: np.ndarray) -> np.ndarray:
-    """Fit a whole picture uint8 [h, w], centered, into 28x28 on the gray of its border; sides stay at least one pixel long."""
+    """Fit a whole picture uint8 [h, w], white on black, centered, into 28x28 on the gray of its ground.
+
+    The shorter side stays at least one pixel long.
+    """
     image = Image.fromarray(gray)
-    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    small = reduced(gray, SIDE)
+    ground = small[small <= otsu(small)[0]]  # not the border, which may be all ink
     scale = SIDE / max(image.size)
     width, height = (max(1, round(size * scale)) for size in image.size)
-    canvas = Image.new("L", (SIDE, SIDE), int(np.median(border)))
+    canvas = Image.new("L", (SIDE, SIDE), round(float(np.median(ground))))
     canvas.paste(image.resize((width, height), Image.LANCZOS), ((SIDE - width) // 2, (SIDE - height) // 2))
     return np.array(canvas, np.uint8)
 

@@ -62,8 +62,8 @@ def drop_margins_and_specks(table: np.ndarray, shape: tuple) -> np.ndarray:
     keep = pixels >= max(4, 0.03 * pixels.max())
     sides = (top == 0).astype(int) + (left == 0) + (bottom == shape[0]) + (right == shape[1])
     inner = keep & (sides == 0)
-    # A table's edge or a shadow comes in from the border; a digit cut closely does so too, but then it is alone.
-    if inner.any() and (bottom - top)[inner].max() >= 0.15 * shape[0]:
+    # A table's edge or a shadow comes in from the border; a digit cut closely does so too, but then there is no other.
+    if inner.any() and (bottom - top)[inner].max() >= max(0.15 * shape[0], 0.25 * (bottom - top)[keep].max()):
         keep = inner
     largest = pixels[keep].max(initial=0)
     return keep & (pixels >= 0.03 * largest)

@@ -169,7 +169,7 @@ def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
     title = "Worst mistakes on the test set" if len(images) else "No mistakes"
     if len(images):
         title += ": label → prediction, " + ("confidence" if captions[0].endswith("%") else "output")
-    figure = _grid_figure(images, captions, title)
+    figure = image_figure(images, captions, title)
     _add_run_name(figure, name)
     figure.savefig(png)
 
@@ -177,12 +177,12 @@ def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
 @default_style
 def image_grid(images: np.ndarray, captions) -> np.ndarray:
     """Captioned images as one RGB image uint8 [height, width, 3], for VisualDL."""
-    canvas = _grid_figure(images, captions).canvas
+    canvas = image_figure(images, captions).canvas
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _grid_figure(images, captions, title: str = ""):
+def image_figure(images, captions, title: str = ""):
     """A grid with 8 captioned images per row, in a single axes: one axes per image takes ten times as long to lay out."""
     side, gap, head = 28, 5, 9  # in pixels: image, gap between images, caption
     rows, columns = max(1, -(-len(images) // 8)), 8

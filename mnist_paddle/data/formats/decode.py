@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import UsageError
-from .formats.streams import MAX_BYTES, readable
+from ...errors import UsageError
+from .streams import MAX_BYTES, readable
 
 MAX_PIXELS = 50_000_000  # more than a photograph; less than a decompression bomb
 # Without EPS, for which Pillow would start another program.
@@ -85,7 +85,9 @@ def from_numbers(values: np.ndarray) -> Picture:
     else:
         white = next((depth for depth in DEPTHS if high <= depth), high)
     gray = np.round(values.astype(np.float64) * (255 / white)).astype(np.uint8)
-    return Picture(gray, "converted to grayscale" if white > 255 or white == 1 else f"of {_bits(values)} bits hold 0 to 255", white)
+    return Picture(
+        gray, "converted to grayscale" if white > 255 or white == 1 else f"of {_bits(values)} bits hold 0 to 255", white
+    )
 
 
 def _bits(values: np.ndarray) -> int:

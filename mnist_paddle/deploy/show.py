@@ -1,0 +1,23 @@
+"""A figure of what the network saw."""
+
+import numpy as np
+
+from ..tracking.libraries import default_style
+from ..tracking.plots import image_figure
+
+
+@default_style
+def draw_predictions(predictions: list, png) -> None:
+    """Draw the 28x28 images that the network saw, each with its class and probability."""
+    images = np.stack([prediction.image for prediction in predictions])
+    image_figure(images, [caption(prediction) for prediction in predictions], "What the network saw").savefig(png)
+
+
+def caption(prediction) -> str:
+    """Class and probability in a few characters."""
+    if prediction.label is None:
+        return "no ink"
+    value = prediction.output if prediction.probability is None else 100 * prediction.probability
+    return (
+        f"{prediction.label[:12]}  {value:.2f}" if prediction.probability is None else f"{prediction.label[:12]}  {value:.0f} %"
+    )
