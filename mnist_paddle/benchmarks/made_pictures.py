@@ -13,17 +13,7 @@ from ..errors import UsageError
 from .strokes import draw_strokes
 
 FONTS = [f"DejaVu{name}" for name in "Sans Sans-Bold Sans-Oblique SansMono SansMono-Bold Serif Serif-Bold Serif-Italic".split()]
-FONTS += [
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralItalic",
-    "STIXGeneralBolIta",
-    "cmr10",
-    "cmb10",
-    "cmss10",
-    "cmtt10",
-    "cmti10",
-]
+FONTS += "STIXGeneral STIXGeneralBol STIXGeneralItalic STIXGeneralBolIta cmr10 cmb10 cmss10 cmtt10 cmti10".split()
 KINDS = {}  # name -> function of (shape, generator) -> picture
 
 

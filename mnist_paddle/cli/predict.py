@@ -107,11 +107,8 @@ def main(argv) -> int:
     import_plugins(arguments.plugins)
     predictions, errors = recognize(arguments)
     if arguments.json:
-        print(
-            to_json(
-                {"run": arguments.run, "predictions": [as_json(each) for each in predictions], "errors": list(map(str, errors))}
-            )
-        )
+        plain = [as_json(each) for each in predictions]
+        print(to_json({"run": arguments.run, "predictions": plain, "errors": [str(error) for error in errors]}))
     else:
         print("\n".join(line(each) for each in predictions))
     if arguments.csv:

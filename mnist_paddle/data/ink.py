@@ -19,7 +19,7 @@ EVEN = 14  # spread of a ground, in gray values, up to which it is even
 class Ink:
     """The ink of a picture: `strength` float32 [h, w] from 0 to 1 where it is ink; a box (top, left, bottom, right) per digit.
 
-    `regions` int32 [h, w] numbers the digits from 1; 0 is ground. Without boxes there is no ink. h, w: those of the reduced picture.
+    `regions` int32 [h, w] numbers the digits from 1; 0 is ground. Without boxes there is no ink. All in the reduced picture.
     """
 
     strength: np.ndarray
@@ -132,7 +132,7 @@ def blurred(values: np.ndarray, radius: int) -> np.ndarray:
 
 
 def above_ground(values: np.ndarray) -> np.ndarray:
-    """How far light ink stands above the ground around it: float [h, w] of gray values -> float64 [h, w], about 0 on the ground."""
+    """How far light ink stands above the ground around it, in gray values: float [h, w] -> float64 [h, w], near 0 on the ground."""
     small = reduced_floats(values, SMALL)
     ground = surface(small, 0.3)
     for _ in range(3):

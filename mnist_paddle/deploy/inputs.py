@@ -22,7 +22,7 @@ MAX_DEPTH = 8  # folders within folders
 
 @dataclass(frozen=True)
 class Input:
-    """Something to be predicted: a picture `gray` uint8 [h, w], or an image of a dataset, which `is_image` as networks take it."""
+    """Something to predict: a picture `gray` uint8 [h, w]; or, if `is_image`, an image of a dataset, uint8 [28, 28]."""
 
     name: str
     gray: np.ndarray

@@ -17,7 +17,5 @@ def caption(prediction) -> str:
     """Class and probability in a few characters."""
     if prediction.label is None:
         return "no ink"
-    value = prediction.output if prediction.probability is None else 100 * prediction.probability
-    return (
-        f"{prediction.label[:12]}  {value:.2f}" if prediction.probability is None else f"{prediction.label[:12]}  {value:.0f} %"
-    )
+    value = f"{prediction.output:.2f}" if prediction.probability is None else f"{100 * prediction.probability:.0f} %"
+    return f"{prediction.label[:12]}  {value}"

@@ -16,6 +16,7 @@ MAX_PIXELS = 50_000_000  # more than a photograph; less than a decompression bom
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = tuple(".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .heic .heif .avif".split())
 HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")  # brands in the first bytes
+SMALL_VALUES = "of more than 8 bits hold only 0 to 255"
 DEPTHS = (255, 1023, 4095, 16383, 65535)  # 8, 10, 12, 14, 16 bits
 
 
@@ -85,13 +86,7 @@ def from_numbers(values: np.ndarray) -> Picture:
     else:
         white = next((depth for depth in DEPTHS if high <= depth), high)
     gray = np.round(values.astype(np.float64) * (255 / white)).astype(np.uint8)
-    return Picture(
-        gray, "converted to grayscale" if white > 255 or white == 1 else f"of {_bits(values)} bits hold 0 to 255", white
-    )
-
-
-def _bits(values: np.ndarray) -> int:
-    return 16 if values.dtype.itemsize == 2 or values.dtype.kind == "i" else 32
+    return Picture(gray, SMALL_VALUES if white == 255 else "converted to grayscale", white)
 
 
 def _on_ground(drawn: np.ndarray) -> np.ndarray:

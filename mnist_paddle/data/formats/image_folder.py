@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import UsageError
 from ..pictures import SURE, Digit, to_digit
 from .arrays import Raw
-from .decode import decode_file
+from .decode import SMALL_VALUES, decode_file
 from .streams import entries, readable
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"}
@@ -133,7 +133,7 @@ def _decide_together(files: list, form: str) -> list:
         findings.append("whether the ink is dark or light is uncertain; look at the images")
     blank = [file for file in files if file.digit.count == 0]
     several = [file for file in files if (file.digit.count or 0) > 1]
-    depths = {file.white for file in files if file.white > 255 or "bits" in file.change}
+    depths = {file.white for file in files if file.white > 255 or file.change == SMALL_VALUES}
     if blank:
         findings.append(f"{_count(blank, files)} no ink")
     if several:
