@@ -77,7 +77,7 @@ def check_parsed(name: str):
     return lambda words, small: import_module(f"mnist_paddle.cli.{name}").parse(words)
 
 
-CHECKS = {name: check_parsed(name) for name in ("data", "predict", "verify_resume", "benchmark")}
+CHECKS = {name: check_parsed(name) for name in ("data", "predict", "make_pictures", "verify_resume", "benchmark")}
 CHECKS.update(train=check_train, launch=check_launch, evaluate=check_evaluate)
 
 

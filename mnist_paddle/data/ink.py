@@ -12,7 +12,7 @@ from .regions import boxes_of, drop_margins_and_specks, group_digits, label_regi
 
 SMALL = 64  # side at which polarity and ground are estimated
 AREA = 120_000  # pixels at which ink is cut out
-EVEN = 14  # spread of a ground, in gray values, up to which it is even
+EVEN = 10  # gray values that the pixels of an even ground may differ from its median
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,14 @@ def darkness(gray: np.ndarray) -> float:
 def is_even(gray: np.ndarray, dark: bool) -> bool:
     """Whether the ground behind the ink is of one gray near white or black, as in drawings and clean scans."""
     values = reduced(gray, 2 * SMALL)
-    threshold, _ = otsu(values)
-    ground = values[(values > threshold) == dark] if values.max() > values.min() else values
-    if not ground.size:
-        return True
-    low, middle, high = np.percentile(ground, (10, 50, 75) if dark else (25, 50, 90))
-    return high - low <= EVEN and (middle >= 215 if dark else middle <= 40)
+    if values.max() - values.min() <= EVEN:
+        ground, between = float(np.median(values)), 0.0
+    else:
+        light = values > otsu(values)[0]
+        ground, pen = float(np.median(values[light == dark])), float(np.percentile(values, 1 if dark else 99))
+        # Few pixels, those at the edges of strokes, are neither of the ground's gray nor of the ink's.
+        between = ((np.abs(values - ground) > EVEN) & (np.abs(values - ground) < 0.6 * abs(pen - ground))).mean()
+    return between < 0.2 and (ground >= 215 if dark else ground <= 40)
 
 
 def blurred(values: np.ndarray, radius: int) -> np.ndarray:
@@ -132,18 +134,19 @@ def blurred(values: np.ndarray, radius: int) -> np.ndarray:
 
 
 def above_ground(values: np.ndarray) -> np.ndarray:
-    """How far light ink stands above the ground around it, in gray values: float [h, w] -> float64 [h, w], near 0 on the ground."""
+    """How far light ink stands above the ground around it: gray values [h, w] -> float64 [h, w], near 0 on the ground."""
     small = reduced_floats(values, SMALL)
-    ground = surface(small, 0.3)
+    base = ground = surface(small, 0.3)
     for _ in range(3):
         level = small - ground
         threshold, separation = otsu(level)
         paper = (level <= threshold).astype(np.float64)
         if separation < 0.5 or paper.mean() < 0.3:
             break
+        # What the surface leaves is smoothed, not the values: a mean at the border of a slope would be wrong.
         radius = max(2, max(small.shape) // 5)
-        weight = blurred(paper, radius) + 1e-3
-        ground = ((blurred(paper * small, radius) + 1e-3 * ground) / weight).astype(np.float32)
+        rest = blurred(paper * (small - base), radius) / (blurred(paper, radius) + 1e-3)
+        ground = (base + rest).astype(np.float32)
     height, width = values.shape
     large = np.asarray(Image.fromarray(ground).resize((width, height), Image.BICUBIC), np.float64)
     level = values - large
