@@ -57,6 +57,20 @@ def line(prediction, all_digits: bool = True) -> str:
     return text
 
 
+def readings(predictions: list) -> list:
+    """What the digits of each picture make together, where there are several.
+
+    >>> from types import SimpleNamespace
+    >>> readings([SimpleNamespace(name="a.png[1]", label="4"), SimpleNamespace(name="a.png[2]", label="2")])
+    ['a.png reads 42']
+    """
+    texts = {}
+    for prediction in predictions:
+        if prediction.name.endswith("]") and prediction.label is not None:
+            texts.setdefault(prediction.name.rpartition("[")[0], []).append(prediction.label)
+    return [f"{name} reads {''.join(labels)}" for name, labels in texts.items() if len(labels) > 1]
+
+
 def as_json(prediction) -> dict:
     """One prediction as plain values."""
     names = ("name", "label", "probability", "runner_up", "runner_up_probability", "output", "digits")
@@ -110,7 +124,7 @@ def main(argv) -> int:
         plain = [as_json(each) for each in predictions]
         print(to_json({"run": arguments.run, "predictions": plain, "errors": [str(error) for error in errors]}))
     else:
-        print("\n".join(line(each) for each in predictions))
+        print("\n".join([*map(line, predictions), *(readings(predictions) if arguments.split else ())]))
     if arguments.csv:
         write(arguments.csv, submission(predictions))
     if arguments.show:

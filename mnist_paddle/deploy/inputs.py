@@ -42,16 +42,16 @@ def read_inputs(word: str, errors: list, notes: list) -> Iterator[Input]:
     """
     try:
         if word == "-":
-            yield from _from_stdin(notes)
+            yield from _from_stdin()
         elif os.path.isdir(word):
             yield from _from_folder(Path(word), errors, notes)
         else:
-            yield from _from_file(Path(word), word, notes)
+            yield from _from_file(Path(word), word)
     except UsageError as error:
         errors.append(error)
 
 
-def _from_stdin(notes: list) -> Iterator[Input]:
+def _from_stdin() -> Iterator[Input]:
     content = sys.stdin.buffer.read(MAX_BYTES)
     if not content:
         raise UsageError("-: standard input is empty; send a picture: predict RUN - < digit.png")
@@ -61,22 +61,24 @@ def _from_stdin(notes: list) -> Iterator[Input]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "input")
         path.write_bytes(content)
-        yield from _from_table(path, "-", notes)
+        yield from _from_table(path, "-")
 
 
-def _from_file(path: Path, name: str, notes: list) -> Iterator[Input]:
+def _from_file(path: Path, name: str) -> Iterator[Input]:
     head = first_bytes(path)
+    if not head:
+        raise UsageError(f"{name}: the file is empty")
     if is_picture(head) or path.suffix.lower() in SUFFIXES:
         yield Input(name, decode_file(path).gray)
     else:
-        yield from _from_table(path, name, notes)
+        yield from _from_table(path, name)
 
 
 def _from_folder(folder: Path, errors: list, notes: list) -> Iterator[Input]:
     """The pictures of a folder and those below it; a folder without pictures is read as a dataset without labels."""
     pictures, others = _pictures_below(folder, MAX_DEPTH)
     if not pictures:
-        yield from _from_table(folder, str(folder), notes)
+        yield from _from_table(folder, str(folder))
         return
     if others:
         notes.append(f"{folder}: {len(others):,} files that are no pictures are passed over; the first is {others[0].name}")
@@ -102,13 +104,13 @@ def _pictures_below(folder: Path, depth: int) -> tuple:
     return pictures, others
 
 
-def _from_table(path: Path, name: str, notes: list) -> Iterator[Input]:
+def _from_table(path: Path, name: str) -> Iterator[Input]:
     """The images of a CSV, npz or IDX file without labels, or whose labels are not looked at."""
-    from ..data import formats
-
-    raw = formats.read_unlabeled(path)
-    notes += [f"{name}: {note}" for note in raw.notes]
-    for number, image in enumerate(raw.images, 1):
+    try:
+        from ..data.formats import read_unlabeled
+    except ImportError:
+        raise UsageError(f"{name}: not a picture that can be read") from None
+    for number, image in enumerate(read_unlabeled(path), 1):
         yield Input(f"{name}:{number}", image, is_image=True)
 
 
