@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from .ground import SMALL, above_ground, blurred, is_even, otsu, reduced, surface
 from .regions import boxes_of, drop_margins_and_specks, group_digits, label_regions
 
-SMALL = 64  # side at which polarity and ground are estimated
-AREA = 120_000  # pixels at which ink is cut out
-EVEN = 10  # gray values that the pixels of an even ground may differ from its median
+AREA = 120_000  # pixels to which larger pictures are reduced before ink is cut out
+TINY = 32  # pixels: smaller pictures are enlarged before
 
 
 @dataclass(frozen=True)
@@ -26,48 +26,6 @@ class Ink:
     regions: np.ndarray
     boxes: tuple
     dark: bool
-
-
-def reduced(gray: np.ndarray, side: int) -> np.ndarray:
-    """A picture uint8 [h, w] averaged down until no side exceeds `side`; float32."""
-    height, width = gray.shape
-    scale = side / max(height, width)
-    if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        return np.asarray(Image.fromarray(gray).convert("F").resize(size, Image.BOX))
-    return gray.astype(np.float32)
-
-
-def otsu(values: np.ndarray) -> tuple:
-    """The threshold between two classes of values, and the share of the variance that it explains (Otsu 1979)."""
-    low, high = float(values.min()), float(values.max())
-    if high - low < 1e-6:
-        return high, 0.0
-    counts, edges = np.histogram(values, 128, (low, high))
-    centers = (edges[1:] + edges[:-1]) / 2
-    below = np.cumsum(counts)[:-1]
-    above, sums = counts.sum() - below, np.cumsum(counts * centers)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
-    between = np.nan_to_num(between)
-    # Between two distant classes every threshold is as good; the middle of them is the safest.
-    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
-    total = counts.sum() ** 2 * values.var()
-    return float(edges[1 + int(best.mean())]), float(min(1.0, between.max() / total))
-
-
-def surface(values: np.ndarray, quantile: float = 0.5, rounds: int = 12) -> np.ndarray:
-    """The quadratic surface with `quantile` of the values below it, by reweighted least squares: float32 [h, w]."""
-    height, width = values.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
-    flat, weights = values.ravel().astype(np.float64), 1.0
-    for _ in range(rounds):
-        weighted = terms * np.reshape(weights, (-1, 1))
-        solution = np.linalg.solve(weighted.T @ terms + 1e-6 * np.eye(6), weighted.T @ flat)
-        rest = flat - terms @ solution
-        weights = np.where(rest > 0, quantile, 1 - quantile) / np.maximum(np.abs(rest), 1.0)
-    return (terms @ solution).reshape(values.shape).astype(np.float32)
 
 
 def evidence(gray: np.ndarray) -> np.ndarray:
@@ -108,64 +66,11 @@ def darkness(gray: np.ndarray) -> float:
     return float(evidence(gray) @ WEIGHTS)
 
 
-def is_even(gray: np.ndarray, dark: bool) -> bool:
-    """Whether the ground behind the ink is of one gray near white or black, as in drawings and clean scans."""
-    values = reduced(gray, 2 * SMALL)
-    if values.max() - values.min() <= EVEN:
-        ground, between = float(np.median(values)), 0.0
-    else:
-        light = values > otsu(values)[0]
-        ground, pen = float(np.median(values[light == dark])), float(np.percentile(values, 1 if dark else 99))
-        # Few pixels, those at the edges of strokes, are neither of the ground's gray nor of the ink's.
-        between = ((np.abs(values - ground) > EVEN) & (np.abs(values - ground) < 0.6 * abs(pen - ground))).mean()
-    return between < 0.2 and (ground >= 215 if dark else ground <= 40)
-
-
-def blurred(values: np.ndarray, radius: int) -> np.ndarray:
-    """The mean over squares of side 2 * radius + 1, which end at the border of [h, w]; float64."""
-    for axis in (0, 1):
-        sums = np.cumsum(np.insert(values, 0, 0.0, axis), axis, dtype=np.float64)
-        places = np.arange(values.shape[axis])
-        stops = np.minimum(places + radius + 1, values.shape[axis])
-        starts = np.maximum(places - radius, 0)
-        values = sums.take(stops, axis) - sums.take(starts, axis)
-        values /= (stops - starts)[:, None] if axis == 0 else stops - starts
-    return values
-
-
-def above_ground(values: np.ndarray) -> np.ndarray:
-    """How far light ink stands above the ground around it: gray values [h, w] -> float64 [h, w], near 0 on the ground."""
-    small = reduced_floats(values, SMALL)
-    base = ground = surface(small, 0.3)
-    for _ in range(3):
-        level = small - ground
-        threshold, separation = otsu(level)
-        paper = (level <= threshold).astype(np.float64)
-        if separation < 0.5 or paper.mean() < 0.3:
-            break
-        # What the surface leaves is smoothed, not the values: a mean at the border of a slope would be wrong.
-        radius = max(2, max(small.shape) // 5)
-        rest = blurred(paper * (small - base), radius) / (blurred(paper, radius) + 1e-3)
-        ground = (base + rest).astype(np.float32)
-    height, width = values.shape
-    large = np.asarray(Image.fromarray(ground).resize((width, height), Image.BICUBIC), np.float64)
-    level = values - large
-    return level - np.median(level[level <= otsu(level)[0]])
-
-
-def reduced_floats(values: np.ndarray, side: int) -> np.ndarray:
-    """`reduced` for float [h, w]."""
-    height, width = values.shape
-    scale = min(1.0, side / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.BOX))
-
-
-def ink_level(values: np.ndarray):
+def ink_level(values: np.ndarray, even: bool = False):
     """Light ink above its ground: (level, mask of ink, noise of the ground) for float [h, w], or None without ink."""
     if min(values.shape) < 3 or values.max() - values.min() < 8:
         return None
-    level = above_ground(values)
+    level = above_ground(values, even)
     # Where ink is a small part, the best two classes of gray may both be ground; then what stands out of the noise is ink.
     for smoothed, share in ((level, 0.0), (blurred(level, 1), 0.45)):
         threshold = share * np.percentile(smoothed, 99.7) if share else otsu(smoothed)[0]
@@ -192,13 +97,21 @@ def _strength(level: np.ndarray, mask: np.ndarray, noise: float) -> np.ndarray:
     return ((level - 2 * noise) / max(contrast - 2 * noise, 1.0)).clip(0, 1).astype(np.float32)
 
 
+def _working_size(gray: np.ndarray) -> np.ndarray:
+    """A picture as float32, neither so large that it takes long nor so small that its strokes have no edges."""
+    height, width = gray.shape
+    if min(height, width) >= 3 and max(height, width) < TINY:
+        factor = 2 * TINY // max(height, width)
+        return np.asarray(Image.fromarray(gray).resize((width * factor, height * factor), Image.BICUBIC), np.float32)
+    return reduced(gray, max(1, round(max(height, width) * min(1.0, (AREA / gray.size) ** 0.5))))
+
+
 def find_ink(gray: np.ndarray, dark: bool) -> Ink:
     """Cut the ink of a picture uint8 [h, w] from its ground, and find the digits in it."""
-    scale = min(1.0, (AREA / gray.size) ** 0.5)
-    values = reduced(gray, max(1, round(max(gray.shape) * scale)))
+    values = _working_size(gray)
     values = 255 - values if dark else values
     none = Ink(np.zeros(values.shape, np.float32), np.zeros(values.shape, np.int32), (), dark)
-    found = ink_level(values)
+    found = ink_level(values, even=max(gray.shape) < TINY or is_even(gray, dark))
     if found is None:
         return none
     level, mask, noise = found

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ..errors import UsageError
-from .ink import Ink, darkness, find_ink, find_strength, is_even, otsu, reduced
+from .ground import is_even, otsu, reduced
+from .ink import Ink, darkness, find_ink, find_strength
 
 SIDE, BOX = 28, 20
 FORMS = ("auto", "whole", "mnist")
