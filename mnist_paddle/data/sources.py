@@ -21,6 +21,7 @@ from .download import SourceUnavailable, download, download_wheel
 from .formats import read
 from .formats.arrays import Raw
 from .formats.idx import idx_bytes, read_idx, read_idx_files
+from .formats.image_folder import read_image_folder
 from .formats.streams import CHUNK
 
 FILES = {
@@ -83,6 +84,15 @@ def read_local(data_dir) -> tuple[Raw, str]:
     """Read the file or folder `--data_dir`; returns the arrays and a description of the source. Raises `UsageError`."""
     raw = read(Path(paths.expand(data_dir, "--data_dir")))
     return raw, f"{data_dir} ({raw.format})"
+
+
+def read_pictures(data_dir) -> tuple[Raw, str]:
+    """Read the class folders `--data_dir`, each picture brought to MNIST's form. Raises `UsageError`."""
+    folder = Path(paths.expand(data_dir, "--data_dir"))
+    if not folder.is_dir():
+        raise UsageError(f"{data_dir}: no folder with class folders; for a file, use --dataset custom")
+    raw = read_image_folder(folder, form="mnist")
+    return raw, f"{data_dir} ({raw.format}, centered)"
 
 
 def load_public(dataset: PublicDataset, data_dir, log) -> tuple[Raw, str]:
