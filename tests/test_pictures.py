@@ -267,6 +267,36 @@ def test_dust_and_the_edge_of_the_table_are_no_digits():
     assert np.corrcoef(digit.image.ravel(), plain.ravel())[0, 1] > 0.95
 
 
+@pytest.mark.parametrize("edge", [0, 90])
+def test_the_black_edge_of_a_scan_is_cut_off(edge):
+    paper = on_ground(glyph(4), 60)
+    scan = np.pad(paper, ((6, 9), (4, 7)), constant_values=edge)
+    np.testing.assert_array_equal(to_digit(scan, "mnist").image, to_digit(paper, "mnist").image)
+    assert to_digit(scan, "mnist").dark
+
+
+def test_a_box_drawn_around_a_digit_is_not_the_digit():
+    picture = on_ground(glyph(4), 60)
+    framed = picture.copy()
+    framed[[10, 11, 12, -13, -12, -11], 10:-10] = framed[10:-10, [10, 11, 12, -13, -12, -11]] = 0
+    assert to_digit(framed, "mnist").count == 1
+    np.testing.assert_allclose(to_digit(framed, "mnist").image.astype(int), to_digit(picture, "mnist").image, atol=8)
+
+
+def test_colors_of_the_same_lightness_are_told_apart():
+    ink = np.pad(glyph(2), 20)[..., None]
+    color = (200, 0, 0) * (1 - ink) + np.array([0, 102, 0]) * ink
+    gray = decoded(Image.fromarray(color.round().astype(np.uint8))).gray
+    assert to_digit(gray, "mnist").count == 1
+    assert np.corrcoef(to_digit(gray, "mnist").image.ravel(), to_digit(on_ground(glyph(2)), "mnist").image.ravel())[0, 1] > 0.9
+
+
+def test_touching_digits_are_cut_apart_and_a_wide_stroke_is_not():
+    row = np.hstack([glyph(8)[:, 1:-1]] * 3)
+    assert len(split_digits(on_ground(row))) == 3
+    assert len(split_digits(on_ground(np.ones((8, 80))))) == 1
+
+
 def test_regions_are_those_of_a_flood_fill():
     mask = np.random.default_rng(0).random((40, 50)) < 0.45
     labels = label_regions(mask)

@@ -82,6 +82,26 @@ def is_even(gray: np.ndarray, dark: bool) -> bool:
     return between < 0.2 and (ground >= 215 if dark else ground <= 40)
 
 
+def without_frame(gray: np.ndarray) -> np.ndarray:
+    """A picture uint8 [h, w] without the edge of one gray that a scanner leaves around paper of a clearly different one."""
+    height, width = gray.shape
+    edge = float(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
+    away = np.abs(gray - edge) > EVEN
+    rows, columns = away.mean(axis=1) > 0.5, away.mean(axis=0) > 0.5
+    if not rows.any() or not columns.any():
+        return gray
+    top, left = int(np.argmax(rows)), int(np.argmax(columns))
+    bottom, right = height - int(np.argmax(rows[::-1])), width - int(np.argmax(columns[::-1]))
+    depths = top / height, 1 - bottom / height, left / width, 1 - right / width
+    if not all(0 < depth < 0.15 for depth in depths):
+        return gray
+    inside = gray[top:bottom, left:right]
+    inside = inside[2:-2, 2:-2] if min(inside.shape) > 20 else inside  # without a soft edge
+    border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]]).astype(np.float64)
+    paper = np.abs(border - np.median(border)) <= 2 * EVEN
+    return inside if paper.mean() > 0.9 and abs(np.median(border) - edge) > 60 else gray
+
+
 def above_ground(values: np.ndarray, even: bool = False) -> np.ndarray:
     """How far light ink stands above the ground around it: gray values [h, w] -> float64 [h, w], near 0 on the ground.
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from .ground import SMALL, above_ground, blurred, is_even, otsu, reduced, surface
-from .regions import boxes_of, drop_margins_and_specks, group_digits, label_regions
+from .regions import boxes_of, cut_touching, drop_frames, drop_margins_and_specks, group_digits, label_regions
 
 AREA = 120_000  # pixels to which larger pictures are reduced before ink is cut out
 TINY = 32  # pixels: smaller pictures are enlarged before
@@ -117,13 +117,13 @@ def find_ink(gray: np.ndarray, dark: bool) -> Ink:
     level, mask, noise = found
     labels = label_regions(mask)
     table = boxes_of(labels)
-    chosen = np.flatnonzero(drop_margins_and_specks(table, values.shape))
-    if not len(chosen) or table[chosen, 4].sum() < 0.25 * mask.sum():
+    chosen = np.flatnonzero(drop_frames(labels, table, drop_margins_and_specks(table, values.shape)))
+    if not len(chosen) or table[chosen, 4].sum() < 0.1 * mask.sum():
         return none
     groups = [chosen[group] for group in group_digits(table[chosen])]
     number = np.zeros(len(table) + 1, np.int32)
     for place, group in enumerate(groups, 1):
         number[group + 1] = place
-    regions = number[labels]
+    regions = cut_touching(number[labels])
     boxes = tuple(tuple(row[:4].tolist()) for row in boxes_of(regions))
     return Ink(_strength(level, mask, noise), regions, boxes, dark)

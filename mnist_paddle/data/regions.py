@@ -69,6 +69,46 @@ def drop_margins_and_specks(table: np.ndarray, shape: tuple) -> np.ndarray:
     return keep & (pixels >= 0.03 * largest)
 
 
+def drop_frames(labels: np.ndarray, table: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """`keep` without boxes drawn around a digit: regions that lie along the edges of their own box, with another inside."""
+    keep = keep.copy()
+    for number in np.flatnonzero(keep):
+        top, left, bottom, right, pixels = table[number].tolist()
+        inside = keep & (table[:, 0] > top) & (table[:, 1] > left) & (table[:, 2] < bottom) & (table[:, 3] < right)
+        if not (inside & (table[:, 2] - table[:, 0] >= 0.25 * (bottom - top))).any():
+            continue
+        band = max(2, round(0.12 * (bottom - top))), max(2, round(0.12 * (right - left)))
+        middle = labels[top + band[0] : bottom - band[0], left + band[1] : right - band[1]]
+        keep[number] = (middle == number + 1).sum() > 0.1 * pixels
+    return keep
+
+
+def cut_touching(labels: np.ndarray) -> np.ndarray:
+    """Digits that touch their neighbors, cut where the ink is thinnest: int32 [h, w], regions in reading order -> the same."""
+    result, last = np.zeros_like(labels), 0
+    for number, (top, left, bottom, right, _) in enumerate(boxes_of(labels).tolist(), 1):
+        mask = labels[top:bottom, left:right] == number
+        cuts = [0, *_cuts(mask), right - left]
+        for start, stop in zip(cuts, cuts[1:]):
+            last += 1
+            result[top:bottom, left + start : left + stop][mask[:, start:stop]] = last
+    return result
+
+
+def _cuts(mask: np.ndarray) -> list:
+    """The columns where a region that is too wide for one digit is cut; none if its ink is nowhere thin."""
+    height, width = mask.shape
+    count = round(width / (0.62 * height))
+    if width < 1.25 * height or count < 2 or count > 20:
+        return []
+    profile, step = mask.sum(axis=0), width / count
+    cuts = []
+    for number in range(1, count):
+        start = int((number - 0.35) * step)
+        cuts.append(start + int(np.argmin(profile[start : int((number + 0.35) * step) + 1])))
+    return cuts if all(profile[cut] <= 0.6 * profile.mean() for cut in cuts) else []
+
+
 def group_digits(table: np.ndarray) -> list:
     """Which regions make one digit: a list of lists of their indices, in reading order.
 

@@ -73,7 +73,17 @@ def from_pillow(image: Image.Image) -> Picture:
         return from_numbers(np.asarray(image))
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         return Picture(_on_ground(np.asarray(image.convert("RGBA"))), "converted to grayscale")
-    return Picture(np.array(image.convert("L")), "converted to grayscale")
+    return Picture(_gray_of(image), "converted to grayscale")
+
+
+def _gray_of(image: Image.Image) -> np.ndarray:
+    """The lightness of a colored picture; where its colors are all as light, the channel in which they differ most."""
+    gray = np.array(image.convert("L"))
+    if image.mode == "1":
+        return gray
+    color = np.asarray(image.convert("RGB"))
+    spreads = color.reshape(-1, 3).std(axis=0)
+    return gray if gray.std() >= 0.3 * spreads.max() else color[..., int(np.argmax(spreads))].copy()
 
 
 def from_numbers(values: np.ndarray) -> Picture:
