@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from test_pictures import DIGIT, glyph, grey_paper, on_ground
 
-from mnist_paddle import UsageError
+from mnist_paddle import UsageError, load_dataset
 from mnist_paddle.data.formats.image_folder import read_image_folder
 from mnist_paddle.data.pictures import to_digit
 
@@ -214,6 +214,18 @@ def test_sixteen_bits_that_hold_bytes_show_the_digits_and_are_noted(tmp_path):
     assert raw.notes == ["3 images of more than 8 bits hold only 0 to 255"]
     save(tmp_path / "4" / "3.png", DIGIT.astype(np.uint16) * 257)
     assert "differ in their white (255, 65535)" in "\n".join(read_image_folder(tmp_path).findings)
+
+
+def test_the_dataset_pictures_centers_every_picture(tmp_path):
+    for digit in range(10):
+        save(tmp_path / "mine" / str(digit) / "a.png", np.pad(on_ground(glyph(digit)), ((0, 90), (120, 0)), constant_values=255))
+    dataset = load_dataset("pictures", str(tmp_path / "mine"), 0, log=lambda text: None)
+    images = np.concatenate([dataset.train.images, dataset.test.images]).astype(float)
+    middle = images.sum(axis=1) @ (np.arange(28) + 0.5) / images.sum(axis=(1, 2))
+    np.testing.assert_allclose(middle, 14, atol=0.6)
+    assert dataset.source.endswith("(image folder, centered)")
+    with pytest.raises(UsageError, match="--dataset custom"):
+        load_dataset("pictures", str(tmp_path / "mine" / "3" / "a.png"))
 
 
 @pytest.mark.parametrize("ink", [0, 255])

@@ -22,7 +22,7 @@ from .formats import read
 from .formats.arrays import Raw
 from .formats.idx import idx_bytes, read_idx, read_idx_files
 from .formats.image_folder import read_image_folder
-from .formats.streams import CHUNK
+from .formats.streams import CHUNK, entries
 
 FILES = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -89,8 +89,8 @@ def read_local(data_dir) -> tuple[Raw, str]:
 def read_pictures(data_dir) -> tuple[Raw, str]:
     """Read the class folders `--data_dir`, each picture brought to MNIST's form. Raises `UsageError`."""
     folder = Path(paths.expand(data_dir, "--data_dir"))
-    if not folder.is_dir():
-        raise UsageError(f"{data_dir}: no folder with class folders; for a file, use --dataset custom")
+    if not any(path.is_dir() for path in entries(folder)):
+        raise UsageError(f"{data_dir}: has no class folders of pictures; for data of other formats: --dataset custom")
     raw = read_image_folder(folder, form="mnist")
     return raw, f"{data_dir} ({raw.format}, centered)"
 
