@@ -89,7 +89,7 @@ def read_local(data_dir) -> tuple[Raw, str]:
 def read_pictures(data_dir) -> tuple[Raw, str]:
     """Read the class folders `--data_dir`, each picture brought to MNIST's form. Raises `UsageError`."""
     folder = Path(paths.expand(data_dir, "--data_dir"))
-    if not any(path.is_dir() for path in entries(folder)):
+    if folder.is_file() or not any(path.is_dir() for path in entries(folder)):
         raise UsageError(f"{data_dir}: has no class folders of pictures; for data of other formats: --dataset custom")
     raw = read_image_folder(folder, form="mnist")
     return raw, f"{data_dir} ({raw.format}, centered)"
