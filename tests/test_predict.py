@@ -141,6 +141,18 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(run, tmp_path, caps
     assert f"{missing}: no such file" in lines[1]
 
 
+def test_a_folder_without_pictures_is_named(run, tmp_path, capsys):
+    (tmp_path / "mine" / "more").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"mine: has no pictures"):
+        command.main([str(run), str(tmp_path / "mine")])
+
+
+def test_every_unreadable_word_is_named_where_none_can_be_read(run, tmp_path, capsys):
+    with pytest.raises(UsageError, match="second: no such file"):
+        command.main([str(run), str(tmp_path / "first"), str(tmp_path / "second")])
+    assert capsys.readouterr().err == f"error: {tmp_path / 'first'}: no such file or folder\n"
+
+
 NOTHING = {
     "an empty file": (b"", "empty"),
     "a text": (b"hello, this is no picture\n", ""),

@@ -7,6 +7,7 @@ folders of them; - for standard input; CSV, npz and IDX files without labels.
 import argparse
 import csv
 import io
+import itertools
 import sys
 from pathlib import Path
 
@@ -102,16 +103,20 @@ def tell(text: str) -> None:
 def recognize(arguments) -> tuple[list, list]:
     """The predictions for all that can be read, and the errors of the rest."""
     errors, notes = [], []
-    inputs = [item for word in arguments.images for item in read_inputs(word, errors, notes)]
-    for note in notes:
-        tell(f"note: {note}")
-    if not inputs:
-        raise errors[0] if errors else UsageError("there is no picture to predict")
+    inputs = (item for word in arguments.images for item in read_inputs(word, errors, notes))
+    first = next(inputs, None)  # before Paddle is imported, which takes seconds
+    if first is None:
+        for error in errors[:-1]:
+            tell(f"error: {error}")
+        raise errors[-1] if errors else UsageError("there is no picture to predict")
     startup.require_paddle()
     with signals.importing_paddle():
         from ..deploy.predict import Recognizer
     recognizer = Recognizer(arguments.run, arguments.form)
-    return recognizer.predict(inputs, arguments.split), errors
+    predictions = recognizer.predict(itertools.chain([first], inputs), arguments.split)
+    for note in notes:
+        tell(f"note: {note}")
+    return predictions, errors
 
 
 def main(argv) -> int:

@@ -43,6 +43,8 @@ def read_inputs(word: str, errors: list, notes: list) -> Iterator[Input]:
     try:
         if word == "-":
             yield from _from_stdin()
+        elif not os.path.exists(word):
+            raise UsageError(f"{word}: no such file or folder")
         elif os.path.isdir(word):
             yield from _from_folder(Path(word), errors, notes)
         else:
@@ -75,11 +77,13 @@ def _from_file(path: Path, name: str) -> Iterator[Input]:
 
 
 def _from_folder(folder: Path, errors: list, notes: list) -> Iterator[Input]:
-    """The pictures of a folder and those below it; a folder without pictures is read as a dataset without labels."""
+    """The pictures of a folder and those below it; without any, the only file may be a dataset."""
     pictures, others = _pictures_below(folder, MAX_DEPTH)
-    if not pictures:
-        yield from _from_table(folder, str(folder))
+    if not pictures and len(others) == 1:
+        yield from _from_table(others[0], str(others[0]))
         return
+    if not pictures:
+        raise UsageError(f"{folder}: has no pictures; give a folder that has some, or a file")
     if others:
         notes.append(f"{folder}: {len(others):,} files that are no pictures are passed over; the first is {others[0].name}")
     for path in pictures:

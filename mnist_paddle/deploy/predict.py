@@ -5,6 +5,7 @@
 '7'
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -58,8 +59,8 @@ class Recognizer:
         """The prediction for one picture: a path, a Pillow image or an array. Raises `UsageError` for what is none."""
         return self.predict([from_object(picture)])[0]
 
-    def predict(self, inputs: list, split: bool = False) -> list:
-        """The predictions for a list of `Input`. `split`: one for every digit of a picture, in reading order."""
+    def predict(self, inputs: Iterable, split: bool = False) -> list:
+        """The predictions for any number of `Input`. `split`: one for every digit of a picture, in reading order."""
         seen = [(image, name, digits) for item in inputs for image, name, digits in self.see(item, split)]
         outputs = self.outputs(np.stack([image for image, *_ in seen])) if seen else []
         return [self.interpret(row, *item) for row, item in zip(outputs, seen)]
