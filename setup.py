@@ -35,6 +35,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mnist_paddle", "mnist_paddle.*"]),
+    # With this line an editable install is a path entry. Without it, it is an import hook, which Python asks last: in the folder
+    # that holds the clone, `import mnist_paddle` would find the clone itself, as a namespace package.
+    package_dir={"": "."},
     package_data={"mnist_paddle": ["py.typed"]},
     cmdclass={"build_py": WithRecipes},
     entry_points={"console_scripts": ["mnist-paddle = mnist_paddle.cli.main:main"]},
@@ -57,6 +60,10 @@ setup(
         "cpu": ["paddlepaddle>=2.6.2", "setuptools"],
         "gpu": ["paddlepaddle-gpu>=2.6.2", "setuptools"],
         "export": ["paddle2onnx>=1.3.1", "onnxruntime>=1.17"],
-        "test": ["pytest>=7.4", "pytest-timeout>=2.2", "hypothesis>=6.80", "ruff>=0.6", "pytest-xdist>=3.3"],
+        "test": [
+            *["pytest>=7.4", "pytest-timeout>=2.2", "hypothesis>=6.80", "pytest-xdist>=3.3", "ruff>=0.6", "mypy>=1.15"],
+            *["types-PyYAML>=6.0.12", "types-psutil>=5.9.5", "types-requests>=2.31", "types-tqdm>=4.66"],
+        ],
+        "coverage": ["pytest-cov>=7", "coverage>=7.10"],
     },
 )

@@ -88,13 +88,15 @@ __all__ = [  # as a literal, which editors and type checkers read; a test holds 
 ]
 
 
-def __getattr__(name):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # so that a type checker rejects a name that does not exist
 
-    if _HOME[name] not in _WITHOUT_PADDLE:
-        startup.require_paddle()
-        # Wrong variables of a launcher would end Paddle's import in a traceback.
-        import_module(f"{__name__}.distributed.communication").launch_env()
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        if _HOME[name] not in _WITHOUT_PADDLE:
+            startup.require_paddle()
+            # Wrong variables of a launcher would end Paddle's import in a traceback.
+            import_module(f"{__name__}.distributed.communication").launch_env()
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -17,7 +17,7 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Range:
     above: Optional[float] = None
     below: Optional[float] = None
 
-    def holds(self, value) -> bool:
+    def holds(self, value: float) -> bool:
         """Whether `value` lies in the range; nan lies in none."""
         return (
             (self.low is None or value >= self.low)
@@ -38,7 +38,7 @@ class Range:
             and (self.below is None or value < self.below)
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.low is not None and self.high is not None:
             return f"from {self.low} to {self.high}"
         words = {"at least": self.low, "above": self.above, "at most": self.high, "below": self.below}
@@ -53,7 +53,7 @@ class Items:
     high: int
     total: int
 
-    def holds(self, values) -> bool:
+    def holds(self, values: Sequence[float]) -> bool:
         """Whether the list is neither too short nor too long, and its sum not too large."""
         return self.low <= len(values) <= self.high and sum(values) <= self.total
 
@@ -77,7 +77,7 @@ LISTS = (Sequence, list, tuple)
 NOUNS = {float: "a number", int: "an integer", bool: "true or false", str: "a string"}
 
 
-def check(kind, value):
+def check(kind: Any, value: Any) -> Any:
     """`value` in the form that the type `kind` has; a `ValueError` that says what is wanted where it does not fit.
 
     A number alone is a list of one where a list is wanted, and an integer a float where a float is. NumPy's numbers become
@@ -89,7 +89,12 @@ def check(kind, value):
         raise ValueError(f"must be {describe(kind)}; it is {shown(value)}{_hint(kind, value)}") from None
 
 
-def _fitting(kind, value):
+def is_checked(kind: Any) -> bool:
+    """Whether `check` looks at values of this type; values of any other type it returns as they are."""
+    return typing.get_origin(kind) is not None or any(kind is noun for noun in NOUNS)
+
+
+def _fitting(kind: Any, value: Any) -> Any:
     if kind in NOUNS:
         return _plain(kind, value)
     if typing.get_origin(kind) is Literal:
@@ -109,7 +114,7 @@ def _fitting(kind, value):
     return value
 
 
-def _either(kinds, value):
+def _either(kinds: tuple, value: Any) -> Any:
     """`value` in the form of the first type that it fits: of Optional[int], an int or None."""
     for kind in kinds:
         if kind is type(None):
@@ -123,7 +128,7 @@ def _either(kinds, value):
     raise ValueError
 
 
-def _plain(kind, value):
+def _plain(kind: Any, value: Any) -> Any:
     """`value` as a Python bool, str, int or finite float."""
     if kind in (bool, str):
         if not isinstance(value, kind):
@@ -136,7 +141,7 @@ def _plain(kind, value):
     return kind(value)
 
 
-def describe(kind) -> str:
+def describe(kind: Any) -> str:
     """What the type `kind` allows, in words: "a number from 0 to 1", "one of lstm, gru"."""
     if kind in NOUNS:
         return NOUNS[kind]
@@ -155,7 +160,7 @@ def describe(kind) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """`value` as an error message shows it: one short line."""
     try:
         text = " ".join(repr(value).split())
@@ -164,7 +169,7 @@ def shown(value) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _hint(kind, value) -> str:
+def _hint(kind: Any, value: Any) -> str:
     choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
     return "".join(f" (did you mean {near!r}?)" for near in difflib.get_close_matches(str(value)[:60], choices, n=1))
 
@@ -185,18 +190,18 @@ KNOWN = {kind.__name__: kind for kind in (*NOUNS, Range, Items)} | {
 }
 
 
-def read_annotation(node):
+def read_annotation(node: Optional[ast.expr]) -> Any:
     """The type that an annotation stands for, from its parsed source; None where it is none of this module's.
 
     Names are looked up in `KNOWN`, and nothing else is called: reading a source runs none of it.
     """
     try:
-        return _resolved(node)
+        return None if node is None else _resolved(node)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
-def _resolved(node):
+def _resolved(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return KNOWN[node.id]
     if isinstance(node, ast.Subscript):
@@ -204,6 +209,6 @@ def _resolved(node):
     if isinstance(node, ast.Tuple):
         return tuple(map(_resolved, node.elts))
     if isinstance(node, ast.Call):
-        options = {keyword.arg: _resolved(keyword.value) for keyword in node.keywords}
+        options = {str(keyword.arg): _resolved(keyword.value) for keyword in node.keywords}
         return _resolved(node.func)(*map(_resolved, node.args), **options)
     return ast.literal_eval(node)

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Callable, Optional
 
 from .errors import UsageError
 from .settings import checks, plugins
@@ -28,7 +28,7 @@ INHERITED = {
 }
 
 
-def setting(default, help, low=None, high=None, **metadata):
+def setting(default: Any, help: str, low: Optional[float] = None, high: Optional[float] = None, **metadata: object) -> Any:
     """A field with its help text, short enough for one line, and, for numbers, the range it must lie in (ends allowed).
 
     `free=True`: a resumed run may change it, for it does not affect the weights. `words`: what an error says it must be.
@@ -101,7 +101,7 @@ class Config:
     dry_run: bool = setting(False, "one step of everything, in seconds")
     overfit_batches: int = setting(0, "train on N batches only, to see it can learn", 0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in PATHS:
             if isinstance(getattr(self, name), (str, os.PathLike)):
                 object.__setattr__(self, name, paths.expand(getattr(self, name), f"--{name}"))
@@ -122,9 +122,9 @@ class Config:
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 
-def _accepting_aliases(init):
+def _accepting_aliases(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
-    def checked(self, *arguments, **settings):
+    def checked(self: Config, *arguments: Any, **settings: Any) -> None:
         init(self, *arguments, **_canonical(settings))
 
     return checked
@@ -143,10 +143,10 @@ def _canonical(settings: dict) -> dict:
     return found
 
 
-Config.__init__ = _accepting_aliases(Config.__init__)
+Config.__init__ = _accepting_aliases(Config.__init__)  # type: ignore[method-assign]
 
 
-def _unknown_setting(name) -> str:
+def _unknown_setting(name: str) -> str:
     return f"there is no setting {name!r}; {advice(str(name), list(FIELDS), argument_owners())}"
 
 
@@ -184,7 +184,7 @@ def refused_changes(before: dict, config: Config) -> list[str]:
     return [f"--{name} was {old[name]}, not {new[name]}" for name in new if name not in free and old[name] != new[name]]
 
 
-def _check_field(name, value, field) -> None:
+def _check_field(name: str, value: Any, field: dataclasses.Field) -> None:
     """Type and range. The command line has converted what it could; a Config made in Python comes here unconverted."""
     if found := problem(value, field):
         raise UsageError(f"--{name} {found}")

@@ -16,7 +16,7 @@ class RunError(Exception):
 class Interrupted(RunError):
     """A run that saved and stopped because of a signal. Exit status 128 + signal number, as in a shell."""
 
-    def __init__(self, message: str, signal: int):
+    def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
         self.status = 128 + signal

@@ -8,7 +8,7 @@ That is the plateau at 8.28, the variance of the labels, in the course's first c
 """
 
 import functools
-from typing import Annotated
+from typing import Annotated, Callable
 
 import numpy as np
 import paddle
@@ -23,7 +23,7 @@ LOSSES = Registry("loss", given=("outputs", "labels"))
 CLIP_DISTANCE = 64.0
 
 
-def load_loss(name: str, arguments: dict):
+def load_loss(name: str, arguments: dict) -> Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]:
     """The loss function `name` with `arguments` bound: (outputs [n, k], labels [n]) -> losses [n].
 
     Raises `UsageError` for an unknown name or invalid arguments.
@@ -32,21 +32,21 @@ def load_loss(name: str, arguments: dict):
 
 
 @LOSSES.register
-def mse_scalar(outputs, labels, /):
+def mse_scalar(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Tensor:
     """Squared error between a single output and the digit: [n, 1] and [n] -> [n]; the article's first loss."""
     _check(outputs, labels, needs_one=True)
     return (outputs.squeeze(1) - labels.astype(outputs.dtype)) ** 2
 
 
 @LOSSES.register
-def mse(outputs, labels, /):
+def mse(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Tensor:
     """Squared error against the one-hot label, averaged over classes: [n, 10] and [n] -> [n] (Brier 1950)."""
     _check(outputs, labels)
     return ((outputs - F.one_hot(labels, outputs.shape[1])) ** 2).mean(axis=1)
 
 
 @LOSSES.register
-def cross_entropy(outputs, labels, /):
+def cross_entropy(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Tensor:
     """Negative log-likelihood of the labels under softmax: [n, 10] scores, [n] labels -> [n] losses, in nats.
 
     Uses Paddle's fused operator. Its gradients are exact, but on a CPU its values are clipped at 64 nats; larger values are
@@ -58,7 +58,7 @@ def cross_entropy(outputs, labels, /):
     return losses + _clipped_amount(outputs, labels, losses) if _may_be_clipped(outputs) else losses
 
 
-def _may_be_clipped(outputs) -> bool:
+def _may_be_clipped(outputs: paddle.Tensor) -> bool:
     """Whether Paddle's CPU kernel may clip a score, or a score is not finite.
 
     This check takes 20 of the 90 microseconds of this loss; computing every loss in the unclipped form would take 60 more.
@@ -71,20 +71,20 @@ def _may_be_clipped(outputs) -> bool:
 
 
 @paddle.no_grad()
-def _clipped_amount(outputs, labels, losses):
+def _clipped_amount(outputs: paddle.Tensor, labels: paddle.Tensor, losses: paddle.Tensor) -> paddle.Tensor:
     """The amount that clipping removed from each loss, NaN where a score is not finite. No gradient: Paddle's is exact."""
     exact = paddle.logsumexp(outputs, axis=1) - _label_scores(outputs, labels).squeeze(1)
     clipped = paddle.where(losses < CLIP_DISTANCE - 1, paddle.zeros_like(losses), exact - losses)
     return clipped + 0.0 * outputs.sum(axis=1)
 
 
-def _label_scores(outputs, labels):
+def _label_scores(outputs: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
     """The score of the labeled class: [n, 10] and [n] -> [n, 1]."""
     return paddle.take_along_axis(outputs, labels.unsqueeze(1), 1)
 
 
 @LOSSES.register
-def label_smoothing(outputs, labels, /, epsilon: Fraction = 0.1):
+def label_smoothing(outputs: paddle.Tensor, labels: paddle.Tensor, /, epsilon: Fraction = 0.1) -> paddle.Tensor:
     """Cross entropy against 1 - epsilon on the label and epsilon spread over all classes (arXiv 1512.00567): -> [n].
 
     Computed as the equivalent cross_entropy + epsilon * (label's score - mean score).
@@ -94,7 +94,7 @@ def label_smoothing(outputs, labels, /, epsilon: Fraction = 0.1):
 
 
 @LOSSES.register
-def focal(outputs, labels, /, gamma: Annotated[float, Range(0, 100)] = 2.0):
+def focal(outputs: paddle.Tensor, labels: paddle.Tensor, /, gamma: Annotated[float, Range(0, 100)] = 2.0) -> paddle.Tensor:
     """Cross entropy times (1 - p) ** gamma, which down-weights easy examples (Lin et al. 2017, arXiv 1708.02002): -> [n]."""
     losses = cross_entropy(outputs, labels)
     if not gamma:
@@ -104,7 +104,7 @@ def focal(outputs, labels, /, gamma: Annotated[float, Range(0, 100)] = 2.0):
     return paddle.clip(-paddle.expm1(-losses), min=1e-37) ** gamma * losses
 
 
-def _check(outputs, labels, needs_one: bool = False) -> None:
+def _check(outputs: paddle.Tensor, labels: paddle.Tensor, needs_one: bool = False) -> None:
     """Raise ValueError unless outputs are [n, k] and labels [n], with k = 1 if and only if `needs_one`."""
     if len(labels.shape) != 1 or len(outputs.shape) != 2 or outputs.shape[0] != labels.shape[0]:
         raise ValueError(f"a loss takes outputs [n, k] and labels [n]; got {outputs.shape} and {labels.shape}")

@@ -118,7 +118,7 @@ class Evaluation:
             badness = self.probabilities[wrong, self.predictions[wrong]]
         return wrong[np.argsort(-badness, kind="stable")][:count]
 
-    def captions(self, examples) -> list[str]:
+    def captions(self, examples: np.ndarray) -> list[str]:
         """A caption per example: label, prediction, and the probability of the prediction or the single output."""
         if self.is_regression:
             values = [float(value) for value in self.outputs[examples, 0]]

@@ -7,7 +7,8 @@ Each function returns a plain `paddle.nn.Layer`, so `MODELS["cnn"]()` works in a
 [784, 1]
 """
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, Optional, Union
 
 import paddle
 import paddle.nn.functional as F
@@ -110,14 +111,14 @@ def resnet(
 class RowRNN(nn.Layer):
     """A recurrent network over image rows; returns its output at the last row: [n, 1, 28, 28] -> [n, hidden]."""
 
-    def __init__(self, cell, hidden, layers, dropout):
+    def __init__(self, cell: str, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
         cells = {"lstm": nn.LSTM, "gru": nn.GRU}
         if cell not in cells:
             raise UsageError(f"model rnn: unknown cell {cell!r}; choices: {', '.join(cells)}")
         self.rows = cells[cell](28, hidden, layers, dropout=dropout if layers > 1 else 0.0)
 
-    def forward(self, images):
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         outputs, _ = self.rows(images.squeeze(1))
         return outputs[:, -1]
 
@@ -132,7 +133,16 @@ class ConvBlock(nn.Layer):
     statistics are those of the maxima), but it trains equally well and takes a quarter of the time.
     """
 
-    def __init__(self, in_channels, channels, kernel, pool=1, norm="none", activation="relu", padding=None):
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        pool: int = 1,
+        norm: str = "none",
+        activation: str = "relu",
+        padding: Optional[int] = None,
+    ) -> None:
         super().__init__()
         padding = kernel // 2 if padding is None else padding
         self.conv = Conv2D(in_channels, channels, kernel, padding=padding, bias_attr=False)
@@ -141,7 +151,7 @@ class ConvBlock(nn.Layer):
         self.norm = nn.Sequential(*(_norm(norm, channels, images=True) or [Bias(channels)]))
         self.activation = ACTIVATIONS.pick(activation)()
 
-    def forward(self, images):
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         if self.pool_first:
             return self.activation(self.norm(max_pool(self.conv(images), self.pool)))
         return max_pool(self.activation(self.norm(self.conv(images))), self.pool)
@@ -154,28 +164,28 @@ class ConvBlock(nn.Layer):
 class ResidualBlock(nn.Layer):
     """Two 3x3 convolutions with an identity shortcut: [n, c, h, w] -> [n, c, h, w]."""
 
-    def __init__(self, channels, norm, activation):
+    def __init__(self, channels: int, norm: str, activation: str) -> None:
         super().__init__()
         self.first = ConvBlock(channels, channels, 3, norm=norm, activation=activation)
         self.second = ConvBlock(channels, channels, 3, norm=norm, activation="identity")
         self.activation = ACTIVATIONS.pick(activation)()
 
-    def forward(self, images):
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         return self.activation(images + self.second(self.first(images)))
 
 
 class Bias(nn.Layer):
     """A learned bias per channel: [n, c, h, w] -> [n, c, h, w]."""
 
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = self.create_parameter([channels], is_bias=True)
 
-    def forward(self, images):
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         return add_bias(images, self.bias)
 
 
-def add_bias(images, bias):
+def add_bias(images: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
     """Add one value per channel: [n, c, h, w] and [c] -> [n, c, h, w]."""
     # Paddle's broadcast add and its gradient are over ten times faster on [n, c, h * w] than on [n, c, h, w] (17 -> 1 ms).
     return (images.flatten(2) + bias.unsqueeze(1)).reshape(images.shape)
@@ -191,7 +201,15 @@ class Conv2D(nn.Conv2D):
     [n, in_channels, h, w] -> [n, out_channels, h + 2 * padding - kernel_size + 1, w + 2 * padding - kernel_size + 1].
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0, weight_attr=None, bias_attr=None):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        padding: int = 0,
+        weight_attr: Optional[paddle.ParamAttr] = None,
+        bias_attr: Union[paddle.ParamAttr, bool, None] = None,
+    ) -> None:
         # Only arguments that `forward` implements: stride or groups would be silently ignored.
         super().__init__(in_channels, out_channels, kernel_size, padding=padding, weight_attr=weight_attr, bias_attr=bias_attr)
         self.kernel, self.padding = kernel_size, padding
@@ -200,7 +218,7 @@ class Conv2D(nn.Conv2D):
         """Output height and width for a square input of `side` pixels."""
         return side + 2 * self.padding - self.kernel + 1
 
-    def forward(self, images):
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         k, p = self.kernel, self.padding
         # With few input channels the product's output (k times the result) is larger than the patches would be. Padding of k or
         # more can't be folded.
@@ -215,7 +233,7 @@ class Conv2D(nn.Conv2D):
         return outputs if self.bias is None else add_bias(outputs, self.bias)
 
 
-def max_pool(images, size: int):
+def max_pool(images: paddle.Tensor, size: int) -> paddle.Tensor:
     """Max pooling over size x size windows: [n, c, h, w] -> [n, c, h // size, w // size]."""
     if size == 1:
         return images
@@ -224,7 +242,7 @@ def max_pool(images, size: int):
     return F.max_pool2d(images, size, size)
 
 
-def _max_pool_cpu(images, size: int):
+def _max_pool_cpu(images: paddle.Tensor, size: int) -> paddle.Tensor:
     # Returning the indices of the maxima saves the backward pass from searching for them (5.0 -> 2.4 ms).
     maxima, indices = F.max_pool2d(images, size, size, return_mask=True)
     # A window without a value above -3.4e38 (all NaN or -inf) has index -1, and the backward pass would write before the start
@@ -232,12 +250,12 @@ def _max_pool_cpu(images, size: int):
     return maxima if indices.min().item() >= 0 else F.max_pool2d(images, size, size)
 
 
-def on_cpu(tensor) -> bool:
+def on_cpu(tensor: paddle.Tensor) -> bool:
     """Whether `tensor` is computed eagerly on a CPU. Tracing for export uses the plain operators instead."""
     return paddle.in_dynamic_mode() and tensor.place.is_cpu_place()
 
 
-def _head(features, widths, activation, dropout, outputs) -> list:
+def _head(features: int, widths: Sequence[int], activation: str, dropout: float, outputs: int) -> list:
     layers = []
     for before, after in zip([features, *widths], widths):
         layers += [*_dropout(dropout), nn.Linear(before, after), ACTIVATIONS.pick(activation)()]
@@ -260,48 +278,48 @@ def _norm(kind: str, width: int, images: bool) -> list:
 
 
 @ACTIVATIONS.register
-def relu():
+def relu() -> nn.Layer:
     """max(0, x)."""
     return nn.ReLU()
 
 
 @ACTIVATIONS.register
-def sigmoid():
+def sigmoid() -> nn.Layer:
     """1 / (1 + exp(-x)): the course's first activation; saturates."""
     return nn.Sigmoid()
 
 
 @ACTIVATIONS.register
-def tanh():
+def tanh() -> nn.Layer:
     """Hyperbolic tangent, from -1 to 1: LeNet's activation."""
     return nn.Tanh()
 
 
 @ACTIVATIONS.register
-def leaky_relu():
+def leaky_relu() -> nn.Layer:
     """x where positive, else 0.01 x."""
     return nn.LeakyReLU()
 
 
 @ACTIVATIONS.register
-def elu():
+def elu() -> nn.Layer:
     """x where positive, else exp(x) - 1."""
     return nn.ELU()
 
 
 @ACTIVATIONS.register
-def gelu():
+def gelu() -> nn.Layer:
     """x times the standard normal CDF of x."""
     return nn.GELU()
 
 
 @ACTIVATIONS.register
-def silu():
+def silu() -> nn.Layer:
     """x times sigmoid(x); also called swish."""
     return nn.Silu()
 
 
 @ACTIVATIONS.register
-def identity():
+def identity() -> nn.Layer:
     """x: no activation, which makes a network of any depth linear."""
     return nn.Identity()

@@ -5,6 +5,10 @@ scheduler to save. `weight_decay` is L2 regularization (the gradient of decay / 
 where it is decoupled from the gradient, as in their papers. Docstrings note where Paddle differs from PyTorch.
 """
 
+from collections.abc import Iterable
+from typing import Any, Optional
+
+import paddle
 import paddle.optimizer as po
 from paddle.nn import ClipGradByGlobalNorm
 from paddle.regularizer import L2Decay
@@ -15,7 +19,14 @@ from .registry import Registry
 OPTIMIZERS = Registry("optimizer", given=("common", "weight_decay"))
 
 
-def make_optimizer(name: str, parameters, learning_rate: float, weight_decay=0.0, clip_norm=0.0, **arguments):
+def make_optimizer(
+    name: str,
+    parameters: Iterable[paddle.Tensor],
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    **arguments: Any,
+) -> po.Optimizer:
     """The optimizer `name` for `parameters`; gradients are clipped to a global norm of `clip_norm` (0: no clipping).
 
     Raises `UsageError` for an unknown name or invalid arguments.
@@ -26,24 +37,24 @@ def make_optimizer(name: str, parameters, learning_rate: float, weight_decay=0.0
     return OPTIMIZERS.pick(name)(common, float(weight_decay), **arguments)
 
 
-def _l2(weight_decay: float):
+def _l2(weight_decay: float) -> Optional[L2Decay]:
     return L2Decay(weight_decay) if weight_decay else None
 
 
 @OPTIMIZERS.register
-def sgd(common, weight_decay, /):
+def sgd(common: dict, weight_decay: float, /) -> po.Optimizer:
     """Stochastic gradient descent: w -= learning_rate * gradient."""
     return po.SGD(**common, weight_decay=_l2(weight_decay))
 
 
 @OPTIMIZERS.register
-def momentum(common, weight_decay, /, momentum: Fraction = 0.9, nesterov: bool = False):
+def momentum(common: dict, weight_decay: float, /, momentum: Fraction = 0.9, nesterov: bool = False) -> po.Optimizer:
     """SGD with momentum: steps along a decaying sum of past gradients (Polyak 1964)."""
     return po.Momentum(**common, weight_decay=_l2(weight_decay), momentum=momentum, use_nesterov=nesterov)
 
 
 @OPTIMIZERS.register
-def adagrad(common, weight_decay, /, epsilon: Epsilon = 1e-6):
+def adagrad(common: dict, weight_decay: float, /, epsilon: Epsilon = 1e-6) -> po.Optimizer:
     """Per-weight step sizes that shrink with the accumulated squared gradient (Duchi et al. 2011).
 
     PyTorch's default epsilon is 1e-10.
@@ -52,7 +63,7 @@ def adagrad(common, weight_decay, /, epsilon: Epsilon = 1e-6):
 
 
 @OPTIMIZERS.register
-def adadelta(common, weight_decay, /, epsilon: Epsilon = 1e-6, rho: Decay = 0.95):
+def adadelta(common: dict, weight_decay: float, /, epsilon: Epsilon = 1e-6, rho: Decay = 0.95) -> po.Optimizer:
     """Adagrad with decaying averages instead of sums, scaled by past updates (Zeiler 2012, arXiv 1212.5701).
 
     The paper has no learning rate, which means 1; that is also PyTorch's default. PyTorch's default rho is 0.9.
@@ -61,7 +72,9 @@ def adadelta(common, weight_decay, /, epsilon: Epsilon = 1e-6, rho: Decay = 0.95
 
 
 @OPTIMIZERS.register
-def rmsprop(common, weight_decay, /, rho: Decay = 0.95, epsilon: Epsilon = 1e-6, momentum: Fraction = 0.0):
+def rmsprop(
+    common: dict, weight_decay: float, /, rho: Decay = 0.95, epsilon: Epsilon = 1e-6, momentum: Fraction = 0.0
+) -> po.Optimizer:
     """The gradient divided by a running root mean square of past gradients (Hinton 2012).
 
     step = momentum * last step + learning_rate * gradient / sqrt(mean square + epsilon). PyTorch adds epsilon outside the root:
@@ -72,19 +85,23 @@ def rmsprop(common, weight_decay, /, rho: Decay = 0.95, epsilon: Epsilon = 1e-6,
 
 
 @OPTIMIZERS.register
-def adam(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
+def adam(common: dict, weight_decay: float, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8) -> po.Optimizer:
     """Momentum combined with per-weight step sizes (Kingma and Ba 2014, arXiv 1412.6980)."""
     return po.Adam(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
-def adamw(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
+def adamw(
+    common: dict, weight_decay: float, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8
+) -> po.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv 1711.05101)."""
     return po.AdamW(**common, weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
-def adamax(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8):
+def adamax(
+    common: dict, weight_decay: float, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8
+) -> po.Optimizer:
     """Adam with the infinity norm of recent gradients instead of their mean square (arXiv 1412.6980, section 7).
 
     norm = max(|gradient|, beta2 * norm + epsilon). PyTorch uses max(|gradient| + epsilon, beta2 * norm), the paper no epsilon.
@@ -94,7 +111,7 @@ def adamax(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, ep
 
 
 @OPTIMIZERS.register
-def lamb(common, weight_decay, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-6):
+def lamb(common: dict, weight_decay: float, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-6) -> po.Optimizer:
     """Adam with layer-wise trust ratios, for very large batches (You et al. 2019, arXiv 1904.00962).
 
     The trust ratio |weights| / |step| is unbounded, and 1 where either norm is 0, as for biases at initialization.

@@ -5,10 +5,14 @@ import functools
 import inspect
 import sys
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Callable, Optional, TypeVar, cast
 
-from .arguments import check
+from .arguments import check, is_checked
 from .errors import UsageError
+
+Component = TypeVar("Component", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Entry:
     arguments: dict[str, Argument]
 
 
-class Registry(dict):
+class Registry(dict[str, Callable[..., Any]]):
     """A dict from names to components; a component's function name is its name, its docstring's first line its description.
 
     `given` names the arguments that the program passes by position; all others are the user's.
@@ -44,11 +48,11 @@ class Registry(dict):
     {'scale': Argument(kind=<class 'float'>, default=1.0, required=False)}
     """
 
-    def __init__(self, kind: str, given: tuple = ()):
+    def __init__(self, kind: str, given: tuple = ()) -> None:
         super().__init__()
         self.kind, self.given = kind, given
 
-    def register(self, component):
+    def register(self, component: Component) -> Component:
         """Decorator: put `component` into the table under its own name.
 
         A function then checks its arguments against their annotations whenever it is called: what does not fit is a `UsageError`.
@@ -60,11 +64,11 @@ class Registry(dict):
             raise ValueError(f"there is already a {self.kind} called {name!r} ({_place(self[name])}); choose another name")
         self._check_signature(component)
         if inspect.isfunction(component):
-            component = _checking(f"{self.kind} {name}", component)
+            component = cast(Component, _checking(f"{self.kind} {name}", component))
         self[name] = component
         return component
 
-    def _check_signature(self, component) -> None:
+    def _check_signature(self, component: Callable[..., Any]) -> None:
         parameters = _parameters(component)
         if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
             return
@@ -82,7 +86,7 @@ class Registry(dict):
         known = self.entries()[name].arguments
         return check_arguments(f"{self.kind} {name}", known, values)
 
-    def pick(self, name: str):
+    def pick(self, name: str) -> Callable[..., Any]:
         """The component called `name`; a `UsageError` that lists the choices where there is none."""
         if name not in self:
             raise UsageError(unknown(self.kind, name, self))
@@ -97,7 +101,7 @@ def check_arguments(owner: str, known: dict[str, Argument], values: dict) -> dic
     return {key: check_argument(owner, key, known[key].kind, value) for key, value in values.items()}
 
 
-def check_argument(owner: str, name: str, kind, value):
+def check_argument(owner: str, name: str, kind: object, value: Any) -> Any:
     """`value` as the argument `name` of the component `owner` takes it; a `UsageError` where it does not fit `kind`."""
     try:
         return value if kind is None else check(kind, value)
@@ -106,7 +110,7 @@ def check_argument(owner: str, name: str, kind, value):
 
 
 @functools.cache
-def _entry(name: str, component, given: int) -> Entry:
+def _entry(name: str, component: Callable[..., Any], given: int) -> Entry:
     """What a live component says of itself; the first `given` positional arguments are the program's."""
     kinds, arguments = _annotations(component), {}
     for parameter in _parameters(component):
@@ -119,18 +123,18 @@ def _entry(name: str, component, given: int) -> Entry:
     return Entry(name, (component.__doc__ or "").strip().partition("\n")[0], arguments)
 
 
-def _parameters(component) -> list:
+def _parameters(component: Callable[..., Any]) -> list:
     try:
         return list(inspect.signature(component).parameters.values())
     except (TypeError, ValueError):  # of a builtin, which has no signature
         return []
 
 
-def _is_positional(parameter) -> bool:
+def _is_positional(parameter: inspect.Parameter) -> bool:
     return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
 
-def _annotations(component) -> dict:
+def _annotations(component: Callable[..., Any]) -> dict:
     """The annotated types of a component's arguments; none where only a type checker can read them."""
     try:
         return typing.get_type_hints(component.__init__ if inspect.isclass(component) else component, include_extras=True)
@@ -138,24 +142,25 @@ def _annotations(component) -> dict:
         return {}
 
 
-def _is_interactive(component) -> bool:
+def _is_interactive(component: Callable[..., Any]) -> bool:
     """Whether a component was defined in a notebook or at a prompt, where running a cell again means to replace it."""
     return component.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
 
 
-def _place(component) -> str:
+def _place(component: Callable[..., Any]) -> str:
     """Where a component is defined."""
     code = getattr(inspect.unwrap(component), "__code__", None)
     return f"{code.co_filename}, line {code.co_firstlineno}" if code else f"module {component.__module__}"
 
 
-def _checking(owner: str, function):
+def _checking(owner: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, checking its arguments first."""
-    kinds = _annotations(function)
+    # Without tensors, which would cost 3 microseconds each in every call of a loss.
+    kinds = {name: kind for name, kind in _annotations(function).items() if is_checked(kind)}
     order = [parameter.name for parameter in _parameters(function) if _is_positional(parameter)]
 
     @functools.wraps(function)
-    def checked(*given, **arguments):
+    def checked(*given: Any, **arguments: Any) -> Any:
         fitting = [check_argument(owner, name, kinds.get(name), value) for name, value in zip(order, given)]
         arguments = {name: check_argument(owner, name, kinds.get(name), value) for name, value in arguments.items()}
         return function(*fitting, *given[len(order) :], **arguments)
@@ -163,7 +168,7 @@ def _checking(owner: str, function):
     return checked
 
 
-def call(kind: str, component, arguments: dict):
+def call(kind: str, component: Callable[..., Any], arguments: dict) -> Any:
     """Call a component with the user's arguments; a `UsageError` for what it finds wrong with their values."""
     try:
         return component(**arguments)
@@ -172,8 +177,19 @@ def call(kind: str, component, arguments: dict):
         raise UsageError(f"--{kind}_args {arguments}: {reason}") from error
 
 
-def unknown(kind: str, name, choices) -> str:
+def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     """The sentence for a name that is not among `choices`, with the nearest one first."""
-    near = difflib.get_close_matches(str(name), list(choices), n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(str(name), choices)
+    hint = f"did you mean {near!r}? " if near else ""
     return f"there is no {kind} {name!r}; {hint}choices: {', '.join(choices)}"
+
+
+def nearest(name: str, choices: Iterable[str], cutoff: float = 0.6) -> Optional[str]:
+    """The choice that was probably meant: the same letters in another order, else the most similar one; or None.
+
+    >>> nearest("adma", ["adamax", "adam"])
+    'adam'
+    """
+    similar = difflib.get_close_matches(name, list(choices), n=3, cutoff=cutoff)
+    swapped = [choice for choice in choices if len(choice) > 2 and sorted(choice) == sorted(name)]
+    return next(iter([*swapped, *similar]), None)

@@ -7,7 +7,7 @@ Each schedule maps `progress`, the completed fraction of the run after warm-up i
 import functools
 import math
 from dataclasses import dataclass
-from typing import Annotated, Callable
+from typing import Annotated, Any, Callable
 
 from .arguments import Fraction, Range
 from .registry import Registry, call
@@ -15,7 +15,7 @@ from .registry import Registry, call
 SCHEDULES = Registry("schedule", given=("progress",))
 
 
-def learning_rate(name: str, step: int, total_steps: int, base: float, warmup_steps: int = 0, **arguments) -> float:
+def learning_rate(name: str, step: int, total_steps: int, base: float, warmup_steps: int = 0, **arguments: Any) -> float:
     """The learning rate of step `step` (counted from 0) out of `total_steps`.
 
     During the first `warmup_steps` the rate increases linearly to the schedule's initial rate (Goyal et al. 2017,

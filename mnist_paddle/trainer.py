@@ -4,16 +4,14 @@ argv -> Config -> Setup (data, schedule, loss, strategy, run folder: fixed for a
 what changes, and what a checkpoint holds) -> [batch -> train_step] x N, evaluations, checkpoints -> report.
 """
 
-import math
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Callable, Optional
 
-import numpy as np
 import paddle
 
 from .config import Config, make_config
 from .data.dataset import Dataset
+from .data.loader import Batch
 from .diagnostics.finite import NonFiniteError, check_loss
 from .distributed import communication
 from .errors import UsageError
@@ -22,44 +20,47 @@ from .experiment import resume as resuming
 from .experiment.commands import quote
 from .experiment.endings import UNWRITABLE, diverged, interrupted, unwritable
 from .experiment.evaluation import evaluate
-from .experiment.folder import RunFolder
-from .experiment.recording import describe, last_point_is_due, record, run_evaluation, training_point
-from .experiment.sense import check_settings, inherited
-from .experiment.setup import Setup, check_ranks_agree, make_setup, name_data
+from .experiment.folder import Log, RunFolder
+from .experiment.recording import describe, last_point_is_due, record, training_point, validate
+from .experiment.sanity import check_settings
+from .experiment.setup import Loss, Setup, check_ranks_agree, make_setup
 from .experiment.state import State, build, start_from, update_average
+from .experiment.stopping import Agreed, agree, reason_to_stop
 from .experiment.summary import make_report, summary
 from .system.global_state import fresh_global_state
+from .system.paths import StrPath
 from .system.signals import StopRequest, default_signals
 from .tracking.progress import Progress, Stopwatch
 
 __all__ = ["evaluate", "fit", "fit_from", "resume", "train", "train_step"]
 
-OVERFITTED = 0.01  # mean loss at which a few batches count as learned by heart
-AGREE_EVERY = 10  # steps between two exchanges of several ranks on whether one of them has to stop
-
 
 @fresh_global_state()
-def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) -> dict:
+def fit(
+    config: Config,
+    dataset: Optional[Dataset] = None,
+    log: Optional[Log] = None,
+    *,
+    model: Optional[paddle.nn.Layer] = None,
+    on_point: Optional[Callable[[dict], None]] = None,
+) -> dict:
     """Train by `config` and return what report.json holds.
 
-    `dataset` replaces the one that the settings name, `model` (a `paddle.nn.Layer`) the network; `say` receives the lines of the
-    log, `on_point` every point of the curves as a dict (step, epoch, split, loss, accuracy, ...).
+    `dataset` replaces the one that the settings name, `model` the network; `log` receives the lines of the log, `on_point` every
+    point of the curves as a dict (step, epoch, split, loss, accuracy, ...).
     Raises `UsageError` for what the user can fix and `RunError` for a run that can't continue.
     """
-    check_settings(config)
-    if dataset is not None and not isinstance(dataset, Dataset):
-        kind = type(dataset).__name__
-        raise UsageError(f"fit takes a Dataset(name, train, validation, test) of three Splits; this is a {kind}")
+    check_arguments(config, dataset)
     default_signals()
     if communication.world_size() > 1:
         communication.watchdog().start(config.stall_seconds)
     communication.start(config.device)  # distributed, 1 of 3: the ranks meet
-    config, state = name_data(config, dataset), None
-    with RunFolder(config, say) as folder:
+    state = None
+    with RunFolder(log, dry_run=config.dry_run) as folder:
         try:
-            found = resuming.find(config, folder)
-            weights = None if found else initial_weights(config)
-            setup = make_setup(config, dataset, folder, on_point)
+            found = resuming.find(config, folder, dataset)
+            weights = initial_weights(config) if not found else None
+            setup = make_setup(config, dataset, folder, recorded=found.settings if found else None, on_point=on_point)
             state = build(config, setup.strategy, model)
             if found:
                 resuming.check(found, setup, state)
@@ -74,47 +75,70 @@ def fit(config: Config, dataset=None, say=None, *, model=None, on_point=None) ->
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            raise unwritable(error, config, state) from error
+            raise unwritable(error, folder, state, config.dataset) from error
 
 
-def fit_from(path, dataset=None, say=None, **changes) -> dict:
+def check_arguments(config: Config, dataset: Optional[Dataset]) -> None:
+    """Raise `UsageError` for arguments of `fit` that no run can be made with."""
+    check_settings(config)
+    if dataset is not None and not isinstance(dataset, Dataset):
+        kind = type(dataset).__name__
+        raise UsageError(f"fit takes a Dataset(name, train, validation, test) of three Splits; this is a {kind}")
+
+
+def fit_from(path: StrPath, dataset: Optional[Dataset] = None, log: Optional[Log] = None, **changes: Any) -> dict:
     """Start a new run with the weights of a run folder or checkpoint, with its network, loss and dataset (--init_from).
 
     `changes` are settings of the new run; like `fit` otherwise.
     """
-    return fit(make_config({**inherited(path, changes), **changes, "init_from": str(path)}), dataset, say)
+    settings = checkpoint.inherited_settings(path, changes)
+    return fit(make_config({**settings, **changes, "init_from": str(path)}), dataset, log)
 
 
-def resume(path, dataset=None, say=None, *, model=None, on_point=None, **changes) -> dict:
+def resume(
+    path: StrPath,
+    dataset: Optional[Dataset] = None,
+    log: Optional[Log] = None,
+    *,
+    model: Optional[paddle.nn.Layer] = None,
+    on_point: Optional[Callable[[dict], None]] = None,
+    **changes: Any,
+) -> dict:
     """Resume the run of a folder, or from one of its checkpoints, with its own settings; like `fit` otherwise.
 
     `changes` are settings that do not affect the weights: max_minutes, log_every, ..., and epochs under a constant rate.
     """
-    if isinstance(model, str):  # the setting of that name, and no network
+    if isinstance(model, str):  # the setting of that name, not a network
         model, changes["model"] = None, model
     config = make_config({**checkpoint.settings(path), **changes, "output_dir": str(path), "resume": True})
-    return fit(config, dataset, say, model=model, on_point=on_point)
+    return fit(config, dataset, log, model=model, on_point=on_point)
 
 
 def initial_weights(config: Config) -> Optional[dict]:
-    """The arrays of the checkpoint that --init_from names."""
-    return None if config.init_from is None else checkpoint.load(config.init_from)[0]
+    """The arrays of the checkpoint that --init_from names, read before any data. Raises `UsageError` for another network's."""
+    if config.init_from is None:
+        return None
+    arrays, progress = checkpoint.load(config.init_from)
+    model = checkpoint.settings_in(progress, config.init_from).get("model")
+    if model != config.model and not progress.get("own_model"):
+        raise UsageError(f"--init_from {config.init_from} holds a {model}, this run trains a {config.model}; leave --model out")
+    return arrays
 
 
 def start(setup: Setup, state: State, weights: Optional[dict]) -> None:
-    """Begin a new run: from the weights given or those of the seed, in a new folder, with a first checkpoint to resume from."""
-    config, folder = setup.config, setup.folder
-    if weights is not None:
+    """Start a new run, from the seed's weights or those given, in a new folder with a first checkpoint."""
+    config = setup.config
+    if weights is not None and config.init_from is not None:
         start_from(state, weights, config.init_from)
     check_ranks_agree(setup, "a new run")
-    folder.create(config.output_dir, f"{config.dataset}-{config.model}")
+    setup.folder.create(config.output_dir, f"{config.dataset}-{config.model}")
     checkpoints.save(setup, state)
-    folder.write_settings()
+    checkpoints.write_settings(setup, state)
 
 
 def train(setup: Setup, state: State, stop: StopRequest) -> None:
     """The loop: batches in, updates, and evaluations and checkpoints where they are due."""
-    if setup.folder.path and not setup.config.dry_run:
+    if setup.folder.is_open and not setup.config.dry_run:
         folder = quote(setup.folder.path)
         communication.watchdog().set_advice(f"the checkpoints are intact; resume with --resume --output_dir {folder}")
     setup.log(describe(setup, state))
@@ -132,7 +156,7 @@ def train(setup: Setup, state: State, stop: StopRequest) -> None:
             bar.update(batch.global_size)
             record(setup, state, bar, clock)
             if evaluation_is_due(setup, state):
-                run_evaluation(setup, state)
+                validate(setup, state)
                 clock.skip()
             agreed = agree(setup, state, stop, seconds_before)
             if checkpoint_is_due(setup, state, agreed):
@@ -143,10 +167,10 @@ def train(setup: Setup, state: State, stop: StopRequest) -> None:
     if early := reason_to_stop(setup, state, agreed):
         setup.log(f"stopped at step {state.step}: {early}")
     if not evaluation_is_due(setup, state) or not state.best:
-        final_evaluation(setup, state, stop)
+        validate_early_end(setup, state, stop)
 
 
-def take_step(setup: Setup, state: State, model, batch) -> None:
+def take_step(setup: Setup, state: State, model: paddle.nn.Layer, batch: Batch) -> None:
     """One update by a batch, counted in the state."""
     config, rate = setup.config, setup.schedule.rate(state.step)
     # Dropout's numbers follow from (seed, step, shard) alone, so that no generator has to be saved.
@@ -159,12 +183,14 @@ def take_step(setup: Setup, state: State, model, batch) -> None:
     state.images += batch.global_size
 
 
-def train_step(state: State, model, loss_function, batch, rate: float, parts: int = 1):
+def train_step(
+    state: State, model: paddle.nn.Layer, loss_function: Loss, batch: Batch, rate: float, parts: int = 1
+) -> tuple[paddle.Tensor, paddle.Tensor]:
     """One update: forward, loss, backward, optimizer. Returns this rank's outputs [m, k] and losses [m].
 
-    With `parts` above 1 the batch goes through the network in so many micro-batches, whose gradients add up to the whole's.
-    Batch norm is the exception: it normalizes each micro-batch by its own mean and variance and updates its running ones once
-    for each, so its network is not the one that whole batches would train.
+    With `parts` above 1 the batch goes through the network in that many micro-batches, whose gradients add up to the batch's.
+    Batch norm is the exception: it normalizes each micro-batch by its own mean and variance and updates its running statistics
+    once for each, so the result differs from training on whole batches.
     """
     state.optimizer.clear_grad()
     state.optimizer.set_lr(rate)
@@ -187,8 +213,8 @@ def train_step(state: State, model, loss_function, batch, rate: float, parts: in
     return (outputs[0], losses[0]) if len(micro_batches) == 1 else (paddle.concat(outputs), paddle.concat(losses))
 
 
-def split_batch(batch, parts: int) -> list[tuple]:
-    """Images and labels of a batch in up to `parts` micro-batches, whose sizes differ by one at the most.
+def split_batch(batch: Batch, parts: int) -> list[tuple[paddle.Tensor, paddle.Tensor]]:
+    """Images and labels of a batch in up to `parts` micro-batches, whose sizes differ by at most one.
 
     A batch with fewer images than ranks leaves some ranks without one: they train on a blank image of weight 0.
     """
@@ -203,71 +229,39 @@ def split_batch(batch, parts: int) -> list[tuple]:
 
 
 def evaluation_is_due(setup: Setup, state: State) -> bool:
-    """Whether there is an evaluation on the schedule after the step just done."""
+    """Whether an evaluation is due after the last step."""
     return state.step > 0 and state.step % setup.evaluate_every == 0
 
 
-def checkpoint_is_due(setup: Setup, state: State, agreed: "Agreed") -> bool:
-    """Whether to save after this step: at evaluations, at the intervals asked for, and before anything ends the loop."""
+def checkpoint_is_due(setup: Setup, state: State, agreed: Agreed) -> bool:
+    """Whether to save after this step: at evaluations, at the intervals of the settings, and before the loop ends."""
     ends = state.step == setup.schedule.total_steps or reason_to_stop(setup, state, agreed)
     return bool(evaluation_is_due(setup, state) or checkpoints.is_due(setup, state) or agreed.checkpoint or agreed.signal or ends)
 
 
-def final_evaluation(setup: Setup, state: State, stop: StopRequest) -> None:
-    """An evaluation that is not on the schedule, at an early end; after the checkpoint, so that a resumed run does not see it."""
+def validate_early_end(setup: Setup, state: State, stop: StopRequest) -> None:
+    """An extra evaluation at an early end, after the checkpoint, so that a resumed run does not see it."""
     if last_point_is_due(setup, state):
         training_point(setup, state)
-    run_evaluation(setup, state)
+    validate(setup, state)
     checkpoints.save_final(setup, state)
     if stop.signal and communication.world_size() == 1:  # of several ranks only some may have received it
         raise interrupted(setup, state, stop.signal)
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """What the ranks have agreed on after a step."""
-
-    signal: int = 0  # received by one of them; 0: none
-    out_of_time: bool = False  # --max_minutes
-    checkpoint: bool = False  # the last one is --checkpoint_minutes old
-
-
-def agree(setup: Setup, state: State, stop: StopRequest, seconds_before: float) -> Agreed:
-    """Signals and clocks, the same on all ranks, or one would wait forever; `seconds_before`: trained by earlier processes."""
-    if communication.world_size() > 1 and state.step % AGREE_EVERY:
-        return Agreed()
-    main, minutes = communication.is_main(), setup.config.max_minutes
-    over = main and minutes is not None and state.seconds - seconds_before >= 60 * minutes
-    old = main and checkpoints.is_old(setup, state)
-    signal, over, old = communication.largest(np.array([stop.signal or 0, over, old], np.int64))
-    return Agreed(int(signal), bool(over), bool(old))
-
-
-def reason_to_stop(setup: Setup, state: State, agreed: Agreed) -> Optional[str]:
-    """Why to stop before the last step, or None."""
-    config, figures = setup.config, state.figures
-    if agreed.out_of_time:
-        return f"--max_minutes {config.max_minutes:g} is over"
-    if config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy:
-        return f"the validation accuracy reached --target_accuracy {config.target_accuracy:g}"
-    if config.patience and state.stale >= config.patience:
-        return f"no better validation accuracy in {state.stale} evaluations (--patience)"
-    if config.overfit_batches and figures.get("loss", math.inf) < OVERFITTED and figures["accuracy"] == 100:
-        return f"{config.overfit_batches} batches learned by heart (loss {figures['loss']:.4f}): this set-up can learn"
-    return None
 
 
 def finish(setup: Setup, state: State) -> dict:
     """Open the test set, once, with the best weights; write report and figures; print the summary."""
     folder = setup.folder
     # A network given in Python can't be drawn by another process.
-    drawing = nullcontext() if state.own_model else folder.drawing(setup.config.model, setup.config.model_arguments())
+    drawing = nullcontext() if state.own_model else folder.drawing_graph(setup.config.model, setup.config.model_arguments())
     with drawing:
-        checkpoint.restore_model(state.model, state.best, folder.path)
+        checkpoint.restore_model(state.model, state.best, "the best weights")
         evaluation = evaluate(state.model, setup.dataset.test, setup.loss_function, state.strategy)
         report = make_report(setup, state, evaluation)
-        folder.pictures(state.step, setup.dataset.test, evaluation, report)
+        folder.draw_curves()
+        folder.draw_test(state.step, setup.dataset.test, evaluation)
+        folder.curves.hyperparameters(setup.settings, report["test_accuracy"], state.step)
     folder.write_json("report.json", report)
     if folder.main:
         folder.log(summary(setup, state, report))
-    return {**report, "output_dir": str(folder.path)}
+    return {**report, "output_dir": str(folder.path) if folder.is_open else None}

@@ -52,7 +52,7 @@ def main(folder: str, model: str) -> None:
     images, labels = make_digits(300)
     parts = np.split(np.arange(300), [200, 240])
     dataset = Dataset("custom", *(Split(images[part], labels[part]) for part in parts), source="synthetic")
-    RunFolder.drawing = lambda *arguments: contextlib.nullcontext()  # the network graph takes seconds and is the same every time
+    RunFolder.drawing_graph = lambda *arguments: contextlib.nullcontext()  # it takes seconds and is the same every time
     for number, recipe in enumerate(recipes(model)):
         arguments = {**NETWORKS.get(model, {}), **({"outputs": 1} if recipe["loss"] == "mse_scalar" else {})}
         common = {"model": model, "model_args": arguments, "schedule": "constant", "epochs": 2, "batch_size": 20}
@@ -60,7 +60,7 @@ def main(folder: str, model: str) -> None:
         print(json.dumps({"begin": number, "recipe": recipe}), flush=True)
         place = Path(folder, f"run{number}")
         try:
-            fit(Config(**settings, output_dir=str(place)), dataset, say=lambda text: None)
+            fit(Config(**settings, output_dir=str(place)), dataset, log=lambda text: None)
             outcome, message = "finished", ""
         except (RunError, UsageError) as error:
             outcome, message = type(error).__name__, str(error)

@@ -116,9 +116,9 @@ def check_paddle_launcher(words, small) -> None:
     check_train(known.training_script_args, small)
 
 
-def check_ruff(words) -> None:
+def check_style(program: str, words) -> None:
     """What a contributor runs is what CI runs."""
-    assert " ".join(["ruff", *words]) in (ROOT / ".ci" / "run").read_text("utf-8")
+    assert f"/{' '.join([program, *words])}\n" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
 def check_module(words, small) -> None:
@@ -142,7 +142,7 @@ def check_ours(words, small) -> None:
 def check_command(words, small) -> None:
     """One command of any program; in the folder of a reader of the documents."""
     program, arguments = words[0].rpartition("/")[2], words[1:]
-    others = {"pip": check_install, "visualdl": check_visualdl, "pytest": check_pytest, "ruff": check_ruff}
+    others = {"pip": check_install, "visualdl": check_visualdl, "pytest": check_pytest}
     if program in ("python", "python3") and arguments[0] == "-m":
         check_module(arguments[1:], small)
     elif program in ("python", "python3"):
@@ -150,6 +150,8 @@ def check_command(words, small) -> None:
         check_ours([Path(arguments[0]).stem, *arguments[1:]], small)
     elif program == "mnist-paddle":
         check_ours(arguments, small)
+    elif program in ("ruff", "mypy"):
+        check_style(program, arguments)
     elif program in others:
         others[program](arguments)
     else:

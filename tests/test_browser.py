@@ -78,7 +78,7 @@ def runs(small, tmp_path_factory):
         ("two/b", {"model": "fc", "epochs": 2}),
     ):
         config = Config(**{"epochs": 1, "device": "cpu", "output_dir": str(folder / name), **settings})
-        fit(config, small, say=lambda line: None)
+        fit(config, small, log=lambda line: None)
     return folder
 
 

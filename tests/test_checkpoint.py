@@ -132,7 +132,7 @@ MUTATIONS = [flip_a_bit, set_a_byte, cut_off, cut_out, put_in, blank, say_twice,
 
 
 def written_by_a_run(path):
-    """A checkpoint as training writes it, the optimiser's state included."""
+    """A checkpoint as training writes it, the optimizer's state included."""
     network = MODELS["fc"](widths=[4])
     optimizer = make_optimizer("adam", network.parameters(), 0.1)
     network(paddle.ones([1, 1, 28, 28])).sum().backward()
@@ -285,12 +285,12 @@ def test_a_path_that_no_system_has_is_the_users_to_mend(path, tmp_path):
             find(tmp_path / path)
 
 
-def test_accumulators_of_another_optimiser_are_refused_by_name(tmp_path):
+def test_accumulators_of_another_optimizer_are_refused_by_name(tmp_path):
     trained, other = build(Config(model="linear")), build(Config(model="linear", optimizer="momentum"))
     make_accumulators(trained)
     trained.step = 1
     with pytest.raises(
-        UsageError, match=r"optimiser: missing 1\.bias/velocity, 1\.weight/velocity; unexpected 1\.bias/beta1_pow_acc"
+        UsageError, match=r"optimizer: missing 1\.bias/velocity, 1\.weight/velocity; unexpected 1\.bias/beta1_pow_acc"
     ):
         restore(other, *snapshot(trained), "here")
 

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -37,10 +38,10 @@ def test_train_then_evaluate_as_a_user_does(run_script, data):
     assert (data.parent / "my run" / "report.json").exists()
 
     done = run_script("evaluate", "my run", "--json")
-    found = json.loads(done.stdout)
+    evaluation = json.loads(done.stdout)
     report = json.loads((data.parent / "my run" / "report.json").read_text())
-    assert found["accuracy"] == report["test_accuracy"]
-    assert found["count"] == 80
+    assert evaluation["accuracy"] == report["test_accuracy"]
+    assert evaluation["count"] == 80
     shown = run_script("evaluate", "my run", "--split", "validation")
     assert "confusion matrix" in shown.stdout
     assert "validation: 66 images" in shown.stdout
@@ -136,7 +137,8 @@ def test_resume_verified_by_command(run_script, data, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("PASS: ")
-    assert "last: optimiser state" in done.stdout
+    assert "last: optimizer state" in done.stdout
+    assert re.findall(r"status +(\d+)", done.stdout) == ["143", "137", "0"]  # as a shell shows them
     assert (tmp_path / "resume.png").read_bytes().startswith(b"\x89PNG")
     # One bit of one weight, in a file that is whole in itself: the comparison must see it.
     last = tmp_path / "kept" / "stopped" / "last.safetensors"
@@ -214,7 +216,7 @@ entry.script(main)"""
         assert (process.stderr.read(), process.wait(timeout=60)) == ("stopped by SIGHUP at step 3, saved\n", 129)
 
 
-def test_a_run_goes_on_when_nobody_reads_its_output_and_a_listing_ends(data, tmp_path):
+def test_a_run_continues_when_nobody_reads_its_output_and_a_listing_ends(data, tmp_path):
     flags = ["--dataset", "custom", "--data_dir", str(data), "--output_dir", "run"]
     command = [sys.executable, str(SCRIPTS / "train.py"), *QUICK, *flags]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

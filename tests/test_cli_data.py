@@ -70,10 +70,10 @@ def test_findings_and_notes_are_shown(run_script, tmp_path):
     done = run_script("data", "--dataset", "custom", "--data_dir", write_pictures(tmp_path / "mine", (images, labels)))
     assert done.returncode == 0
     assert "  single split: 4 of 30 images used for testing" in done.stdout
-    found = "\n".join(line for line in done.stdout.splitlines() if line.startswith("check: "))
-    assert "1 empty or constant images" in found
-    assert "duplicate images" in found or "are also in" in found
-    assert "no image of class" in found
+    findings = "\n".join(line for line in done.stdout.splitlines() if line.startswith("check: "))
+    assert "1 empty or constant images" in findings
+    assert "duplicate images" in findings or "are also in" in findings
+    assert "no image of class" in findings
 
 
 @pytest.mark.mnist

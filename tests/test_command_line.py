@@ -40,12 +40,12 @@ READ = [
 
 @pytest.mark.parametrize(("argv", "name", "value"), READ)
 def test_what_is_read(argv, name, value):
-    found = getattr(load_config(argv), name)
-    assert found == value
-    assert type(found) is type(value)
+    setting = getattr(load_config(argv), name)
+    assert setting == value
+    assert type(setting) is type(value)
 
 
-# (flags, what the message says)
+# (flags, part of the message)
 WRONG = [
     (["--epoch", "3"], "--epoch: there is no such flag; did you mean --epochs?"),
     (["--batchsize", "3"], "did you mean --batch_size?"),
@@ -66,6 +66,20 @@ WRONG = [
     (["--epochs"], "--epochs needs a value, such as --epochs 4"),
     (["--epochs", "--lr", "3"], "--epochs needs a value"),
     (["--config"], "--config needs a value"),
+    (["--config", "a.yaml", "b.yaml"], "'b.yaml' belongs to no flag. For several files: --config a.yaml --config b.yaml"),
+    (["--config", "cnn", "fc"], "For several files: --config cnn --config fc"),
+    (["--config", "cnnn"], "there is no such settings file; did you mean cnn?"),
+    (["--config", "resnet.yam"], "there is no such settings file; did you mean resnet?"),
+    (["--config", "nothing"], "there is no such settings file; the recipes are baseline, cnn, "),
+    (["--config", ""], "there is no such settings file"),
+    (["--config", "nowhere/cnn"], "--config nowhere/cnn: there is no such settings file"),
+    (["--config", "x" * 5000], "can't be read"),
+    (["softmax"], "did you mean --config softmax?"),
+    (["--optimizer", "adma"], "did you mean 'adam'?"),
+    (["--npoc", "2"], "did you mean --nproc? It is a flag of launch"),
+    (["--nproc_per_node", "2"], "did you mean --nproc? It is a flag of launch"),
+    (["--optimizer", "momentum", "--momentum", "0.5", "--optimizer_args", "momentum=0.9"], "leave one of them out"),
+    (["--activation", "tanh", "--model_args", "activation=relu"], "--activation and --model_args activation=relu give the same"),
     (["--model_args"], "--model_args needs a value, such as channels="),
     (["--dry_run", "false"], "write --dry_run=false"),
     (["--resume=maybe"], "--resume must be true or false; it is 'maybe'"),
@@ -89,9 +103,9 @@ WRONG = [
     (["--model_args", "norm=batch,norm=none"], "norm is given twice"),
     (["--model_args", "{norm: batch, norm: none}"], "norm is given twice"),
     (["--model_args", "norm="], "norm has no value"),
-    (["--model_args", "norm"], "wanted are pairs"),
+    (["--model_args", "norm"], "write pairs"),
     (["--model_args", "norm:batch"], "write norm=batch"),
-    (["--model_args", "[norm]"], "wanted are pairs"),
+    (["--model_args", "[norm]"], "write pairs"),
     (["--model_args", "norm=*a"], "quotes"),
     (["--model_args", "norm=!!python/name:os.system x"], "is not read"),
     (["--epochs", "3.5"], "--epochs must be an integer; it is 3.5"),
@@ -122,6 +136,17 @@ def test_what_is_refused_and_the_remedy(argv, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not any(word in str(caught.value) for word in ("<class", "NoneType", " str;", " int;"))
+
+
+def test_a_settings_file_is_found_in_spite_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my file.yaml").write_text("epochs: 2\n")
+    (tmp_path / "own.yml").write_text("epochs: 3\n")
+    with pytest.raises(UsageError, match=r"quotes: --config 'my file\.yaml'"):
+        load_config(["--config", "my", "file.yaml"])
+    with pytest.raises(UsageError, match=r"did you mean own\.yml\?"):
+        load_config(["--config", "own.yaml"])
+    assert load_config(["--config", "own.yml", "--config", "my file.yaml"]).epochs == 2
 
 
 QUESTIONS = [["-h"], ["--help"], ["--list"], ["--version"], ["--epochs", "x", "--help"], ["--help", "--nonsense"]]

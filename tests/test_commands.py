@@ -14,7 +14,8 @@ import pytest
 from conftest import SCRIPTS
 from digits import make_digits, write_npz
 
-from mnist_paddle import Config, fit
+from mnist_paddle import Config, UsageError, fit
+from mnist_paddle.cli.main import dispatch
 from mnist_paddle.experiment import checkpoint, commands
 
 QUICK = ["--model", "linear", "--batch_size", "40", "--device", "cpu", "--schedule", "constant", "--dataset", "custom"]
@@ -57,8 +58,8 @@ def test_the_commands_of_a_run_work_where_the_environment_is_not_active(place):
     done = pasted(lines["in detail"], place)
     assert (done.returncode, done.stderr.count("note")) == (0, 0), done.stderr
     assert "40 images" in done.stdout
-    assert "--init_from 'a run'" in lines["train more"]
-    assert pasted(f"{lines['train more'].split(' --')[0]} --version", place).returncode == 0
+    assert "--init_from 'a run'" in lines["fine-tune"]
+    assert pasted(f"{lines['fine-tune'].split(' --')[0]} --version", place).returncode == 0
     assert (place / lines["mistakes"]).exists()
 
 
@@ -79,7 +80,7 @@ def test_the_command_of_the_curves_serves_them(place):
 
 
 def answer(address, process):
-    """The server's first answer to a browser, which says its language."""
+    """The server's first answer to a browser, which names its language."""
     page = urllib.request.Request(address, headers={"Accept-Language": "en"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for _ in range(600):
@@ -92,22 +93,22 @@ def answer(address, process):
 
 
 @pytest.mark.parametrize("flags", [["--target_accuracy", "5"], ["--patience", "1", "--lr", "1e-12"]])
-def test_a_run_that_was_stopped_early_goes_on_and_does_not_stop_again(flags, place):
+def test_a_run_that_was_stopped_early_is_resumed_and_does_not_stop_again(flags, place):
     lines = train(place, "--epochs", "3", "--output_dir", "run", *flags)
-    assert "train more" not in lines
+    assert "fine-tune" not in lines
     done = pasted(lines["resume"], place)
     assert done.returncode == 0, done.stderr
     assert json.loads((place / "run" / "report.json").read_text())["epochs"] == 3
-    assert "train more" in steps(done.stdout)
+    assert "fine-tune" in steps(done.stdout)
 
 
-def test_after_a_few_batches_are_learnt_the_recipe_is_trained_on_all(place):
+def test_after_a_few_batches_are_learned_the_recipe_is_trained_on_all(place):
     lines = train(place, "--epochs", "40", "--overfit_batches", "1", "--output_dir", "run", "--lr", "0.02")
     done = pasted(f"{lines['train on all']} --epochs 1 --dry_run", place)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_stop_by_signal_names_a_command_that_goes_on(place):
+def test_a_stop_by_signal_names_a_command_that_resumes(place):
     command = [sys.executable, str(SCRIPTS / "train.py"), *QUICK, "--data_dir", "../digits.npz", "--epochs", "100000"]
     environment = {**os.environ, "PATH": BARE}
     process = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -119,8 +120,8 @@ def test_a_stop_by_signal_names_a_command_that_goes_on(place):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
     printed = errors.strip().splitlines()[-1].partition(": ")[2]
-    found = re.search(r"\S*python\S* .*--resume.*", printed)[0]
-    done = pasted(f"{found} --max_minutes 0", place)
+    resume = re.search(r"\S*python\S* .*--resume.*", printed)[0]
+    done = pasted(f"{resume} --max_minutes 0", place)
     assert done.returncode == 0, done.stderr
 
 
@@ -143,7 +144,7 @@ def test_a_path_is_printed_as_the_shell_and_the_program_take_it(monkeypatch, tmp
     monkeypatch.chdir(tmp_path)
     for name in ("a b", "it's", "$HOME", "-x", "~y", "plain"):
         (tmp_path / name).mkdir()
-        done = subprocess.run(["sh", "-c", f"cd -- {commands.place(name)} && pwd"], capture_output=True, text=True)
+        done = subprocess.run(["sh", "-c", f"cd -- {commands.folder_argument(name)} && pwd"], capture_output=True, text=True)
         assert done.stdout.rstrip("\n") == str(tmp_path / name)
 
 
@@ -182,7 +183,7 @@ def as_rank(monkeypatch, world_size: int) -> None:
         ("nonsense", "--nproc 2"),
     ],
 )
-def test_ranks_go_on_with_the_flags_that_launched_them(launch, expected, monkeypatch):
+def test_ranks_are_resumed_with_the_flags_that_launched_them(launch, expected, monkeypatch):
     as_rank(monkeypatch, 4 if launch and launch != "nonsense" and launch.get("nnodes") == 2 else 2)
     monkeypatch.delenv("MNIST_PADDLE_LAUNCH", raising=False)
     if launch is not None:
@@ -200,24 +201,24 @@ def test_paddles_own_launcher_over_machines_is_described(monkeypatch):
 @pytest.mark.parametrize("limit", [None, {"target_accuracy": 5.0}])
 def test_a_run_on_arrays_prints_calls_that_work_in_the_same_session(limit, small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = []
+    lines_printed = []
     config = Config(model="linear", epochs=2, batch_size=100, device="cpu", output_dir="run", **(limit or {}))
-    fit(config, small, say=said.append)
+    fit(config, small, log=lines_printed.append)
     assert checkpoint.settings("run")["dataset"] == "arrays"
-    lines = steps(said[-1])
+    lines = steps(lines_printed[-1])
     session = {"dataset": small}
-    assert lines.keys() == {"curves", "then", "mistakes", "in detail", "resume" if limit else "train more"}
+    assert lines.keys() == {"curves", "then", "mistakes", "in detail", "resume" if limit else "fine-tune"}
     for label in lines.keys() - {"curves", "then", "mistakes"}:
         exec(lines[label], session)  # what a notebook does with a pasted cell
     assert eval(lines["in detail"].split("; ")[1], session)["count"] == len(small.test)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["epochs"] == 2
-    assert (tmp_path / "runs").exists() == (limit is None)  # "train more" is a run of its own
+    assert (tmp_path / "runs").exists() == (limit is None)  # "fine-tune" is a run of its own
 
 
 def test_a_script_resumes_arrays_by_the_settings_it_began_with(small, tmp_path):
     settings = {"model": "linear", "epochs": 2, "batch_size": 100, "device": "cpu", "output_dir": str(tmp_path / "run")}
-    fit(Config(**settings, max_minutes=0), small, say=lambda line: None)
-    report = fit(Config(**settings, resume=True), small, say=lambda line: None)
+    fit(Config(**settings, max_minutes=0), small, log=lambda line: None)
+    report = fit(Config(**settings, resume=True), small, log=lambda line: None)
     assert report["epochs"] == 2
 
 
@@ -267,8 +268,22 @@ def test_evaluate_knows_the_data_of_the_run(run):
     assert len([line for line in changed.stderr.splitlines() if line.startswith("error: ")]) == 1
 
 
+@pytest.mark.parametrize("name", ["run", "run/last.safetensors"])
+def test_evaluate_names_the_file_whose_weights_are_not_finite(name, small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fit(Config(model="linear", epochs=1, device="cpu", output_dir="run"), small, log=lambda line: None)
+    for file in ("best.safetensors", "last.safetensors"):
+        arrays, progress = checkpoint.load(tmp_path / "run" / file)
+        arrays["model/1.weight"] = np.full_like(arrays["model/1.weight"], np.nan)
+        checkpoint.save(tmp_path / "run" / file, arrays, progress)
+    with pytest.raises(UsageError) as caught:
+        dispatch(["evaluate", name])
+    file = "run/best.safetensors" if name == "run" else name
+    assert str(caught.value).startswith(f"{file} holds numbers that are not finite, in 1.weight")
+
+
 def test_a_run_on_arrays_is_not_evaluated_on_mnist(small, place):
-    fit(Config(model="linear", epochs=1, device="cpu", output_dir=str(place / "run")), small, say=lambda line: None)
+    fit(Config(model="linear", epochs=1, device="cpu", output_dir=str(place / "run")), small, log=lambda line: None)
     done = evaluate(place, "run")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -10,7 +10,7 @@ import pytest
 
 import mnist_paddle
 from mnist_paddle import Config, UsageError, load_config
-from mnist_paddle.cli.main import COMMANDS, dispatch
+from mnist_paddle.cli.main import COMMANDS, command, dispatch
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = "import sys; sys.argv[0] = 'mnist-paddle'; from mnist_paddle.cli.main import main; main()"
@@ -24,13 +24,13 @@ def run(*words, cwd, **environment):
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("flags", [["--help"], ["--no_such_flag"]])
-def test_three_ways_to_call_a_command_are_the_same(tmp_path, command, flags):
-    ways = [
+def test_three_forms_of_a_command_are_the_same(tmp_path, command, flags):
+    forms = [
         [str(ROOT / "scripts" / f"{command}.py")],
         ["-m", "mnist_paddle", command],
         ["-c", PROGRAM, command.replace("_", "-")],
     ]
-    answers = [run(*way, *flags, cwd=tmp_path) for way in ways]
+    answers = [run(*form, *flags, cwd=tmp_path) for form in forms]
     assert answers[0] == answers[1] == answers[2]
     status, out, err = answers[0]
     assert status == (0 if flags == ["--help"] else 2)
@@ -57,6 +57,80 @@ def test_help_and_listings_fit_80_columns(argv, capsys):
     assert "<class" not in shown
 
 
+SECTIONS = {
+    "launch": ["Ranks", "Several machines"],
+    "verify_resume": ["Stops", "Runs"],
+    "benchmark": ["Scaling"],
+}  # of others: none
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_in_the_same_layout(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        command(name)(["--help"])
+    assert not caught.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: mnist-paddle {name.replace('_', '-')} ")
+    assert lines[1] == f"       (python scripts/{name}.py is the same)"
+    assert max(map(len, lines)) <= 80
+    assert all(line[28:29].strip() for line in lines if line.startswith("  --") and len(line) > 28)  # one column of texts
+    assert [line for line in lines if any(line in names for names in SECTIONS.values())] == SECTIONS.get(name, [])
+    assert not any(word in "\n".join(lines) for word in ("(default: 0)", "{", "NPROC", "show this"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("benchmark trane", "there is no benchmark 'trane'; did you mean 'train'?"),
+        ("benchmark", "mnist-paddle benchmark needs KIND (see --help)"),
+        ("benchmark train --repeats often", "--repeats must be an integer; it is 'often'"),
+        ("benchmark train --repeats 0", "--repeats must be at least 1 and finite; it is 0"),
+        ("benchmark scaling --gbit 0", "--gbit must be above 0 and finite; it is 0.0"),
+        ("benchmark scaling --latency_us inf", "--latency_us must be at least 0 and finite; it is inf"),
+        ("benchmark scaling --draw nowhere/a.png", "--draw nowhere/a.png: can't write a file there"),
+        ("evaluate", "mnist-paddle evaluate needs RUN (see --help)"),
+        ("evaluate run --split tset", "--split: there is no split 'tset'; did you mean 'test'?"),
+        ("evaluate run --jsn", "--jsn: there is no such flag here; did you mean --json?"),
+        ("evaluate run --epochs 3", "--epochs: there is no such flag here; it is a flag of train"),
+        ("evaluate run other", "'other' belongs to no flag"),
+        ("evaluate run --data-dir", "--data_dir needs a value"),
+        ("data --datset mnist", "--datset: there is no such flag here; did you mean --dataset?"),
+        ("data --validation-size many", "--validation_size must be an integer; it is 'many'"),
+        ("data --nproc 2", "it is a flag of launch"),
+        ("launch --max-restarts x", "--max_restarts must be an integer; it is 'x'"),
+        ("launch --epoch 3", "did you mean --epochs?"),
+        ("verify-resume --stops", "--stops needs a value"),
+        ("verify-resume --kind kill", "did you mean --kinds?"),
+    ],
+)
+def test_wrong_words_of_any_command_are_explained(words, message):
+    with pytest.raises(UsageError) as caught:
+        dispatch(words.split())
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# The named module of Python or of a library interrupts the import like Ctrl-C, and hides the KeyboardInterrupt as some code does.
+INTERRUPT = """import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+except KeyboardInterrupt:
+    raise {raised}
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as a shell knows them exist on POSIX only")
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("module", "raised"), [("argparse", ""), ("numpy", "ImportError('initialization failed')")])
+def test_ctrl_c_during_the_imports_ends_a_command_without_a_traceback(tmp_path, command, module, raised):
+    (tmp_path / f"{module}.py").write_text(INTERRUPT.format(raised=raised))
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    status, out, err = run(str(ROOT / "scripts" / f"{command}.py"), "--no_such_flag", cwd=ROOT, PYTHONPATH=path)
+    assert (status, out) == (130, "")
+    assert err in ("", "stopped by SIGINT\n")
+
+
 def test_help_has_its_sections_in_order(capsys):
     with pytest.raises(SystemExit):
         load_config(["--help"])
@@ -81,12 +155,12 @@ def test_a_component_is_described_with_defaults_and_ranges(capsys):
             load_config(["--list", *words.split()])
 
 
-@pytest.mark.parametrize("name", ["fc", "fc.yaml", "configs/fc.yaml"])
+@pytest.mark.parametrize("name", ["fc", "fc.yaml", "fc.yml", "configs/fc.yaml", "configs/fc.yml"])
 def test_a_recipe_is_found_by_its_name_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config(["--config", name]).model_args == {"widths": [256, 128], "dropout": 0.1}
     (tmp_path / "configs").mkdir()
-    for own in ("fc", "fc.yaml", "configs/fc.yaml"):  # a file of the user's own comes first
+    for own in ("fc", "fc.yaml", "fc.yml", "configs/fc.yaml", "configs/fc.yml"):  # a file of the user's own comes first
         (tmp_path / own).write_text("model: rnn\n")
     assert load_config(["--config", name]) == Config(model="rnn")
 
@@ -100,9 +174,19 @@ def test_a_wheel_has_recipes_and_the_type_marker(tmp_path):
     recipes = {path.name for path in (ROOT / "configs").glob("*.yaml")}
     assert {path.name for path in (built / "mnist_paddle" / "configs").iterdir()} == recipes
     assert (built / "mnist_paddle" / "py.typed").exists()
-    found = run("-m", "mnist_paddle", "train", "--config", "fc", "--print_config", cwd=other, PYTHONPATH=str(built))
-    assert found[0] == 0, found[2]
-    assert "model: fc\n" in found[1]
+    status, out, err = run("-m", "mnist_paddle", "train", "--config", "fc", "--print_config", cwd=other, PYTHONPATH=str(built))
+    assert status == 0, err
+    assert "model: fc\n" in out
+
+
+def test_an_editable_install_works_in_the_folder_that_holds_the_clone(tmp_path):
+    """Python must prefer the package to the clone's folder, which is a namespace package there."""
+    code = "import mnist_paddle; print(mnist_paddle.__file__)"
+    installed = run("-c", code, cwd=tmp_path, PYTHONPATH="")[1].strip()
+    if installed != mnist_paddle.__file__ or "site-packages" in installed:
+        pytest.skip("this checkout is not what is installed as editable")
+    (tmp_path / "mnist_paddle").mkdir()
+    assert run("-c", code, cwd=tmp_path, PYTHONPATH="") == (0, f"{installed}\n", ""), "installed before? pip install -e . again"
 
 
 def test_a_script_without_the_package_says_how_to_install_it(tmp_path):

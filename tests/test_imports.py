@@ -37,10 +37,19 @@ def is_module(name: tuple) -> bool:
     return place.is_dir() or place.with_suffix(".py").exists()
 
 
+def is_for_types(node) -> bool:
+    """Whether a block is read by type checkers and editors only; no run imports what it names."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def imported(path: Path):
     """The modules of the package that a file imports, as tuples of names: ("experiment", "state")."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    types = []
+    if path.stem != "__init__":  # whose imports for types are what `import mnist_paddle` offers
+        types = [node for block in ast.walk(tree) if is_for_types(block) for node in block.body]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or node in types:
             continue
         words = tuple(node.module.split(".")) if node.module else ()
         if node.level:
@@ -142,3 +151,20 @@ def test_every_md5_works_on_a_fips_host():
     for path, text in package_sources():
         calls = [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
         assert all("usedforsecurity=False" in call for call in calls if call.startswith("hashlib.md5(")), path
+
+
+@pytest.mark.parametrize("package", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
+def test_a_package_lists_the_modules_that_others_import(package):
+    """`__all__` of a package is its public part; its other modules are its own business."""
+    public = set()
+    for path in [*MODULES, *PACKAGE.rglob("__init__.py"), PACKAGE / "__main__.py"]:
+        if path.relative_to(PACKAGE).parts[0] != package:
+            public |= {name[1] for name in imported(path) if name[:1] == (package,) and len(name) > 1}
+    listed = ast.literal_eval(
+        next(
+            node.value
+            for node in ast.parse((PACKAGE / package / "__init__.py").read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+        )
+    )
+    assert sorted(public - {"formats"}) == listed

@@ -59,12 +59,12 @@ def ranks_of(process, count: int, folder: Path, step: int = 20) -> dict:
         assert process.poll() is None, process.communicate()
         last = folder / "last.safetensors"
         if last.exists() and checkpoint.load(last)[1]["step"] >= step:
-            found = {}
+            ranks = {}
             for child in psutil.Process(process.pid).children(recursive=True):
                 if "rank.py" in " ".join(child.cmdline()) and "paddle.distributed.launch" not in child.cmdline():
-                    found[int(child.environ()["PADDLE_TRAINER_ID"])] = child
-            assert len(found) == count
-            return found
+                    ranks[int(child.environ()["PADDLE_TRAINER_ID"])] = child
+            assert len(ranks) == count
+            return ranks
         time.sleep(0.1)
     pytest.fail("the ranks did not train")
 
@@ -76,14 +76,16 @@ def finished(process, timeout=100) -> tuple:
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         (["--nproc", "0"], "--nproc must be at least 1"),
-        (["--nproc", "two"], "argument --nproc: invalid int value: 'two'"),
+        (["--nproc", "two"], "--nproc must be an integer; it is 'two'"),
         (["--nnodes", "2"], "--nnodes 2 needs --master HOST:PORT"),
         (["--nnodes", "2", "--master", "10.0.0.1"], "--master 10.0.0.1: write it as HOST:PORT"),
         (["--nnodes", "2", "--master", "10.0.0.1:6000", "--node_rank", "2"], "numbered from 0 to 1"),
         (["--devices", "0,1", "--device", "cpu"], "--device cpu uses none"),
+        (["--device", "gpu"], "--device gpu: "),
+        (["--devices", "0,1"], "--devices 0,1: "),
         (["--max_restarts", "-1"], "--max_restarts must be at least 0"),
         (["--batch-sise", "3"], "--batch-sise: there is no such flag; did you mean --batch_size?"),
         (["--sync", "server", "--parallel", "model"], "--sync server is a form of --parallel data"),
@@ -91,16 +93,16 @@ def finished(process, timeout=100) -> tuple:
         (["--optimizer", "lamb", "--parallel", "columns"], "--optimizer lamb steps by whole layers"),
     ],
 )
-def test_wrong_usage_is_one_line_before_any_rank_is_started(run_script, flags, says):
+def test_wrong_usage_is_one_line_before_any_rank_is_started(run_script, flags, message):
     done = run_script("launch", *flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
-    assert says in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         (["--nproc", "100"], "--nproc 100 is too many for the "),
         (["--batch_size", "41"], "--batch_size 41 is not divisible by 2 ranks; the nearest size that is: 40"),
@@ -123,19 +125,19 @@ def test_wrong_usage_is_one_line_before_any_rank_is_started(run_script, flags, s
         (["--validation_size", "481"], "--validation_size 481 leaves none"),
         (["--init_from", "nowhere"], "nowhere: there is no such checkpoint"),
         (["--resume", "--output_dir", "nowhere"], "nowhere holds no run to resume"),
-        (["--output_dir", "held"], "held already holds a run"),
+        (["--output_dir", "existing"], "existing already holds a run"),
         (["--nnodes", "2", "--master", "127.0.0.1:70000"], "ports go from 1 to 65535"),
         (["--nnodes", "2", "--master", "nobody.invalid:6170"], "nobody.invalid has no IPv4 address here"),
     ],
 )
-def test_what_can_be_rejected_is_rejected_before_a_rank_or_a_folder_is_made(tmp_path, data, run_script, flags, says):
+def test_what_can_be_rejected_is_rejected_before_a_rank_or_a_folder_is_made(tmp_path, data, run_script, flags, message):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "held").mkdir()
-    (tmp_path / "held" / "config.yaml").write_text("model: fc")
+    (tmp_path / "existing").mkdir()
+    (tmp_path / "existing" / "config.yaml").write_text("model: fc")
     before = sorted(tmp_path.rglob("*"))
     done = run_script("launch", "--nproc", "2", *RECIPE, *data, "--output_dir", "run", *flags)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr  # no rank was announced there
-    assert says in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -248,7 +250,7 @@ def test_when_a_rank_dies_all_end_and_the_first_death_is_reported(launch, tmp_pa
 
 
 @pytest.mark.ranks
-@pytest.mark.parametrize("flags", [[], ["--sync", "server"], ["--parallel", "model"]], ids=["replicas", "server", "halves"])
+@pytest.mark.parametrize("flags", [[], ["--sync", "server"], ["--parallel", "model"]], ids=["replicas", "server", "pipeline"])
 def test_ranks_that_diverge_end_in_the_line_of_the_main_one(launch, flags):
     recipe = ["--optimizer", "sgd", "--lr", "1e30", "--schedule", "constant", "--epochs", "4", *flags]
     status, _, stderr = finished(launch("--nproc", "2", *recipe))
@@ -407,6 +409,7 @@ def test_a_dry_run_leaves_nothing(launch, tmp_path):
     status, stdout, stderr = finished(launch("--nproc", "2", "--dry_run"))
     assert (status, stderr) == (0, "")
     assert "dry run: every part worked" in stdout
+    assert "logs of all ranks" not in stdout
     assert not (tmp_path / "run").exists()
 
 

@@ -24,8 +24,8 @@ QUICK = {"model": "fc", "model_args": {"widths": [20]}, "epochs": 1, "batch_size
 
 
 def draw_nothing(patch):
-    patch.setattr(RunFolder, "drawing", lambda *arguments: contextlib.nullcontext())
-    patch.setattr(RunFolder, "pictures", lambda *arguments: None)
+    patch.setattr(RunFolder, "drawing_graph", lambda *arguments: contextlib.nullcontext())
+    patch.setattr(RunFolder, "figure", lambda *arguments: None)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def plain(tmp_path_factory, small):
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
         folder = tmp_path_factory.mktemp("plain") / "run"
-        report = fit(Config(**QUICK, output_dir=str(folder)), small, say=lambda text: None)
+        report = fit(Config(**QUICK, output_dir=str(folder)), small, log=lambda text: None)
     return folder, report
 
 
@@ -167,9 +167,9 @@ def test_what_earlier_cells_left_does_not_change_a_run(left, plain, undrawn, sma
 @pytest.mark.parametrize("left", ["gradients off", "static mode", "float64"])
 def test_nor_a_loaded_model_its_evaluation_or_a_resume(left, plain, undrawn, small, tmp_path):
     folder = tmp_path / "run"
-    fit(Config(**QUICK, output_dir=str(folder), max_minutes=0), small, say=lambda text: None)
+    fit(Config(**QUICK, output_dir=str(folder), max_minutes=0), small, log=lambda text: None)
     with LEFT[left]():
-        report = resume(folder, small, say=lambda text: None, max_minutes=None)
+        report = resume(folder, small, log=lambda text: None, max_minutes=None)
         model, settings = load_model(folder)
         found = evaluate(model, small.test, load_loss(settings["loss"], settings["loss_args"]))
     assert same_weights(folder, plain[0])
@@ -178,7 +178,7 @@ def test_nor_a_loaded_model_its_evaluation_or_a_resume(left, plain, undrawn, sma
 
 def test_a_thread_and_a_running_event_loop_train_the_same(plain, undrawn, small, tmp_path):
     def work(name):
-        fit(Config(**QUICK, output_dir=str(tmp_path / name)), small, say=lambda text: None)
+        fit(Config(**QUICK, output_dir=str(tmp_path / name)), small, log=lambda text: None)
 
     async def cell():
         work("loop")
@@ -209,7 +209,7 @@ def test_a_run_leaves_the_process_as_it_found_it(small, tmp_path):
     paddle.seed(3)
     wanted = paddle.rand([4]).numpy()
     paddle.seed(3)
-    fit(Config(**QUICK, output_dir=str(tmp_path / "run")), small, say=lambda text: None)
+    fit(Config(**QUICK, output_dir=str(tmp_path / "run")), small, log=lambda text: None)
     assert (paddle.rand([4]).numpy() == wanted).all()
     after = state()
     assert {name: after[name] for name in before if after[name] != before[name]} == {}

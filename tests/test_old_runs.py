@@ -41,7 +41,7 @@ def test_the_state_of_an_old_run_is_restored_to_the_bit(old_run):
 
 
 def test_an_old_run_resumes_to_the_weights_that_it_would_have_ended_with(old_run, digits):
-    resume(old_run, digits, say=lambda text: None)
+    resume(old_run, digits, log=lambda text: None)
     arrays, progress = checkpoint.load(old_run / "last.safetensors")
     assert progress["step"] == 39
     with np.load(old_run / "finished.npz") as finished:

@@ -110,7 +110,7 @@ def evaluate():
 def test_a_moved_run_is_evaluated_and_resumed_and_reports_missing_data(home, evaluate, capsys, monkeypatch):
     data = write_npz(Path("digits.npz").resolve(), make_digits(200), make_digits(40, seed=1))
     small = {"dataset": "custom", "model": "linear", "epochs": 1, "device": "cpu", "threads": 1}
-    fit(Config(**small, data_dir="digits.npz", output_dir="run", max_minutes=1e-9), say=lambda text: None)
+    fit(Config(**small, data_dir="digits.npz", output_dir="run", max_minutes=1e-9), log=lambda text: None)
     Path("run").rename(home / "moved")
     monkeypatch.chdir(home)
     assert yaml.safe_load(Path("moved/config.yaml").read_text())["data_dir"] == str(data)
@@ -124,7 +124,7 @@ def test_a_moved_run_is_evaluated_and_resumed_and_reports_missing_data(home, eva
             ask()
         assert str(caught.value) == reason
     assert evaluate(["~/moved", "--data_dir", "~/other.npz"]) == 0
-    assert resume("~/moved", max_minutes=None, data_dir="other.npz", say=lambda text: None)["epochs"] == 1
+    assert resume("~/moved", max_minutes=None, data_dir="other.npz", log=lambda text: None)["epochs"] == 1
 
 
 def test_data_of_an_early_run_is_named_as_it_was_given():

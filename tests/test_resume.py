@@ -69,14 +69,14 @@ def run(folder, data, **settings):
     """Train; go on as often as the run is stopped. Returns how often it was."""
     stopped = 0
     config = Config(**{**COURSE, **settings, "output_dir": str(folder)})
-    go = lambda: fit(config, data, say=lambda text: None)  # noqa: E731
+    go = lambda: fit(config, data, log=lambda text: None)  # noqa: E731
     while True:
         try:
             go()
             return stopped
         except (Interrupted, Killed):
             stopped += 1
-            go = lambda: resume(folder, data, say=lambda text: None)  # noqa: E731
+            go = lambda: resume(folder, data, log=lambda text: None)  # noqa: E731
 
 
 def differences(one, other):
@@ -109,7 +109,7 @@ def test_the_comparison_finds_what_differs(small, tmp_path, no_pictures):
     run(tmp_path / "other", small, **settings, seed=1)
     found = "\n".join(differences(tmp_path / "one", tmp_path / "other"))
     assert "last: weights: 1.bias: 10 of 10 numbers differ" in found
-    assert "last: optimiser state" in found
+    assert "last: optimizer state" in found
     assert "last: progress" in found
     assert "metrics.jsonl: number 1: train loss" in found
     assert "VisualDL vdlrecords.train.log" in found
@@ -146,7 +146,7 @@ def test_killed_in_any_write_the_run_goes_on_and_ends_the_same(call, moment, str
         run_once(folder, small)
     monkeypatch.setattr(os, "replace", replace)
     if (folder / "last.safetensors").exists():
-        resume(folder, small, say=lambda text: None)
+        resume(folder, small, log=lambda text: None)
     else:
         run_once(folder, small)
     assert differences(straight, folder) == []
@@ -154,7 +154,7 @@ def test_killed_in_any_write_the_run_goes_on_and_ends_the_same(call, moment, str
 
 
 def run_once(folder, data, **settings):
-    return fit(Config(**{**COURSE, **PLAIN, **settings, "output_dir": str(folder)}), data, say=lambda text: None)
+    return fit(Config(**{**COURSE, **PLAIN, **settings, "output_dir": str(folder)}), data, log=lambda text: None)
 
 
 def torn_line(folder):
@@ -179,7 +179,7 @@ def test_what_a_dying_run_left_behind_its_checkpoint_is_cut_off(spoil, straight,
     with pytest.raises(Interrupted):
         run_once(folder, small)
     spoil(folder)
-    resume(folder, small, say=lambda text: None)
+    resume(folder, small, log=lambda text: None)
     assert differences(straight, folder) == []
 
 
@@ -191,7 +191,7 @@ def test_curves_that_lost_their_end_go_on_after_what_is_whole(name, kept, straig
     with pytest.raises(Interrupted):
         run_once(folder, small)
     os.truncate(folder / name, kept)
-    resume(folder, small, say=said.append)
+    resume(folder, small, log=said.append)
     assert any(f"{name} had lost" in line for line in said)
     assert [row.what for row in compare(straight, folder) if row.difference] == [
         name if name.endswith("jsonl") else f"VisualDL {name}"
@@ -206,9 +206,9 @@ def test_time_that_is_over_adds_a_look_that_the_resumed_run_forgets(small, tmp_p
     fit(Config(**{**COURSE, **PLAIN, "evaluate_every": 4, "max_minutes": 0, "output_dir": str(folder)}), small, said.append)
     assert "epoch 0.1 " in said[-1]
     for _ in range(5):  # one step each time
-        resume(folder, small, say=said.append)
+        resume(folder, small, log=said.append)
     assert checkpoint.load(folder / "last.safetensors")[1]["step"] == 6
-    resume(folder, small, say=said.append, max_minutes=None)
+    resume(folder, small, log=said.append, max_minutes=None)
     assert differences(tmp_path / "straight", folder) == []
 
 
@@ -218,13 +218,13 @@ def test_any_checkpoint_may_be_named_and_keep_says_how_many_there_are(straight, 
     assert sorted(path.name for path in folder.glob("step_*")) == ["step_00000018.safetensors", "step_00000020.safetensors"]
     assert differences(straight, folder) == []
     for name in ("step_00000018", "best", "last"):
-        resume(folder / f"{name}.safetensors", small, say=lambda text: None)
+        resume(folder / f"{name}.safetensors", small, log=lambda text: None)
         assert differences(straight, folder) == [], name
 
 
 def test_a_finished_run_resumed_has_nothing_to_do_and_stays_as_it_is(small, tmp_path):
     report = run_once(tmp_path / "run", small)
-    again = resume(tmp_path / "run", small, say=lambda text: None)
+    again = resume(tmp_path / "run", small, log=lambda text: None)
     timed = ("train_seconds", "images_per_second")
     assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in report.items() if k not in timed}
     assert len(list((tmp_path / "run").glob("vdlgraph.*.log"))) == 1
@@ -234,7 +234,7 @@ def test_more_epochs_under_a_constant_rate_are_the_longer_run(small, tmp_path, n
     constant = {**PLAIN, "schedule": "constant", "warmup_epochs": 0.5}
     run(tmp_path / "long", small, **{**constant, "epochs": 3})
     run(tmp_path / "short", small, **{**constant, "epochs": 1})
-    resume(tmp_path / "short", small, say=lambda text: None, epochs=3)
+    resume(tmp_path / "short", small, log=lambda text: None, epochs=3)
     # The best step may lie in the epochs before, and then its file says of how many there were to be.
     found = [row for row in compare(tmp_path / "long", tmp_path / "short") if row.difference]
     assert [row.what for row in found] in ([], ["best: progress"])
@@ -255,7 +255,7 @@ def test_more_epochs_under_a_constant_rate_are_the_longer_run(small, tmp_path, n
 def test_what_would_change_the_weights_is_refused_by_name(changes, message, straight, small):
     before = {path.name: path.read_bytes() for path in straight.iterdir() if path.is_file()}
     with pytest.raises(UsageError, match=message):
-        resume(straight, small, say=lambda text: None, **changes)
+        resume(straight, small, log=lambda text: None, **changes)
     assert {path.name: path.read_bytes() for path in straight.iterdir() if path.is_file()} == before
 
 
@@ -266,22 +266,22 @@ def test_what_does_not_touch_the_weights_may_change(straight, small, stop_at, tm
         run_once(folder, small)
     moved = folder.rename(tmp_path / "moved")
     changes = {"log_every": 7, "reader": "sync", "evaluate_every": 5, "keep": 1, "patience": 50}
-    resume(moved, small, say=lambda text: None, **changes)
+    resume(moved, small, log=lambda text: None, **changes)
     found = {row.what: row.difference for row in compare(straight, moved)}
     assert found["last: weights"] is None
-    assert found["last: optimiser state"] is None
+    assert found["last: optimizer state"] is None
     assert yaml.safe_load((moved / "config.yaml").read_text())["log_every"] == 7
 
 
 def test_other_data_are_refused(straight, small):
     other = type(small)(small.name, small.test, small.validation, small.test, "elsewhere")
     with pytest.raises(UsageError, match="trained on other data than custom from elsewhere"):
-        resume(straight, other, say=lambda text: None)
+        resume(straight, other, log=lambda text: None)
 
 
 def test_two_processes_never_write_into_one_folder(straight, small):
     with FileLock(straight / ".lock"), pytest.raises(UsageError, match="another process"):
-        resume(straight, small, say=lambda text: None)
+        resume(straight, small, log=lambda text: None)
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "empty"])
@@ -289,7 +289,7 @@ def test_without_a_run_there_is_nothing_to_resume(missing, tmp_path, small):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no run to resume"):
         resume(tmp_path / missing, small)
-    with pytest.raises(UsageError, match="give --output_dir"):
+    with pytest.raises(UsageError, match="add --output_dir"):
         fit(Config(resume=True), small)
     assert list((tmp_path / "empty").iterdir()) == []
 
@@ -302,7 +302,7 @@ def test_a_new_run_begins_with_the_weights_of_an_old_one(small, tmp_path, no_pic
     for name, array in checkpoint.weights(old).items():
         np.testing.assert_allclose(checkpoint.weights(new)[name], array, rtol=0, atol=1e-6)
     for folder in ("old", "new"):
-        resume(tmp_path / folder, small, say=lambda text: None)
+        resume(tmp_path / folder, small, log=lambda text: None)
 
 
 @pytest.mark.parametrize("model", ["cnn", "fc"])
@@ -323,12 +323,12 @@ def test_a_checkpoint_that_is_not_finite_is_named_and_no_folder_is_made(number, 
     for file in ("last", "best"):
         checkpoint.save(tmp_path / "old" / f"{file}.safetensors", broken, progress)
     before = (tmp_path / "old" / "metrics.jsonl").read_bytes()
-    says = f"not finite, in .*{name}; take an earlier checkpoint"
+    says = f"not finite, in .*{name}; use an earlier checkpoint"
     with pytest.raises(UsageError, match=says):
         run_once(tmp_path / "new", small, init_from=str(tmp_path / "old"))
     assert not (tmp_path / "new").exists()
     with pytest.raises(UsageError, match=says):
-        resume(tmp_path / "old", small, say=lambda text: None)
+        resume(tmp_path / "old", small, log=lambda text: None)
     assert (tmp_path / "old" / "metrics.jsonl").read_bytes() == before
 
 
@@ -348,7 +348,7 @@ def test_a_run_that_learnt_its_batches_by_heart_stays_ended(small, tmp_path, no_
     run(tmp_path / "run", small, **settings)
     ended = checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"]
     assert ended < 600
-    resume(tmp_path / "run", small, say=lambda text: None)
+    resume(tmp_path / "run", small, log=lambda text: None)
     assert checkpoint.load(tmp_path / "run" / "last.safetensors")[1]["step"] == ended
 
 
@@ -357,9 +357,9 @@ def test_killed_again_after_an_older_checkpoint_was_named_the_run_is_still_whole
     run_once(folder, small, checkpoint_every=5, keep=9)
     stop_at({8: None})
     with pytest.raises(Killed):
-        resume(folder / "step_00000005.safetensors", small, say=lambda text: None, checkpoint_every=0)
+        resume(folder / "step_00000005.safetensors", small, log=lambda text: None, checkpoint_every=0)
     said = []
-    resume(folder, small, say=said.append)
+    resume(folder, small, log=said.append)
     assert "resuming after step 5 " in said[0]
     assert not [line for line in said if "had lost" in line]
     assert [row for row in differences(straight, folder) if not row.startswith("best")] == []
@@ -375,7 +375,7 @@ def test_a_checkpoint_of_another_run_is_not_resumed_into_this_one(straight, smal
         (folder / ".notes.tmp").write_text("mine")
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
         with pytest.raises(UsageError, match=r"is not of the run in|holds no run"):
-            resume(copy, small, say=lambda text: None)
+            resume(copy, small, log=lambda text: None)
         after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
         assert after == before
 
@@ -393,15 +393,15 @@ def test_what_another_process_saves_meanwhile_is_not_lost(straight, small, monke
     held = []
     read = resuming.read
 
-    def watched(config):
+    def watched(*arguments):
         try:
             FileLock(straight / ".lock").acquire(timeout=0)
         except Timeout:
             held.append(True)
-        return read(config)
+        return read(*arguments)
 
     monkeypatch.setattr(resuming, "read", watched)
-    resume(straight, small, say=lambda text: None)
+    resume(straight, small, log=lambda text: None)
     assert held == [True]
 
 
@@ -410,7 +410,7 @@ def test_keep_leaves_what_only_looks_like_its_own(small, tmp_path, no_pictures):
     run_once(folder, small)
     (folder / "step_00000003_mine.safetensors").write_bytes(b"mine")
     run_once(tmp_path / "other", small, checkpoint_every=5, keep=1)
-    resume(folder, small, say=lambda text: None, keep=1)
+    resume(folder, small, log=lambda text: None, keep=1)
     assert (folder / "step_00000003_mine.safetensors").exists()
 
 
@@ -418,28 +418,28 @@ def test_keep_leaves_what_only_looks_like_its_own(small, tmp_path, no_pictures):
 def test_a_curve_that_was_deleted_is_said_to_be(name, straight, small):
     (straight / name).unlink()
     said = []
-    resume(straight, small, say=said.append)
+    resume(straight, small, log=said.append)
     assert any(f"{name} had lost" in line for line in said)
 
 
 def test_the_look_at_the_end_of_the_time_is_what_the_report_is_about(small, tmp_path):
     folder = tmp_path / "run"
     settings = {**COURSE, **PLAIN, "evaluate_every": 4, "output_dir": str(folder)}
-    report = fit(Config(**{**settings, "max_minutes": 0}), small, say=lambda text: None)
+    report = fit(Config(**{**settings, "max_minutes": 0}), small, log=lambda text: None)
     assert report["best_step"] == 1
     model, _ = load_model(folder)
     assert evaluate(model, small.test, load_loss("cross_entropy", {})).accuracy == report["test_accuracy"]
     assert (folder / "final.safetensors").exists()
-    with pytest.raises(UsageError, match="holds the best weights alone"):
-        resume(folder / "final.safetensors", small, say=lambda text: None)
-    resume(folder, small, say=lambda text: None, max_minutes=None)
+    with pytest.raises(UsageError, match="holds only the best weights"):
+        resume(folder / "final.safetensors", small, log=lambda text: None)
+    resume(folder, small, log=lambda text: None, max_minutes=None)
     assert not (folder / "final.safetensors").exists()
 
 
 def test_a_signal_in_a_dry_run_names_no_folder(small, tmp_path, stop_at):
     stop_at({1: signal.SIGTERM})
     with pytest.raises(Interrupted) as stopped:
-        fit(Config(**{**COURSE, **PLAIN, "dry_run": True}), small, say=lambda text: None)
+        fit(Config(**{**COURSE, **PLAIN, "dry_run": True}), small, log=lambda text: None)
     assert str(stopped.value) == "stopped by SIGTERM at step 1"
 
 
@@ -450,4 +450,4 @@ def test_a_record_that_cannot_be_written_ends_the_run(small, tmp_path, monkeypat
     path.unlink()
     path.mkdir()
     with pytest.raises(UsageError, match=r"vdlrecords\.train\.log"):
-        resume(tmp_path / "run", small, say=lambda text: None)
+        resume(tmp_path / "run", small, log=lambda text: None)

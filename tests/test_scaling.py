@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from mnist_paddle.benchmarks import speed
+from mnist_paddle.benchmarks.ranks import draw, report, show
 from mnist_paddle.benchmarks.scaling import Compute, CostModel, Network, fit_compute, fit_network
 
 # 10 us and 1 GB/s; 4 MB over 4 ranks: 6 messages of 1 MB, each 10 us + 1 ms.
@@ -16,10 +18,10 @@ def test_a_ring_passes_every_part_around_twice():
 def test_fits_find_the_numbers_that_made_the_measurements():
     sizes = 4.0 ** np.arange(1, 12)
     for ranks in (2, 3, 8):
-        found = fit_network(ranks, sizes, CABLE.exchange(ranks, sizes))
-        assert (found.latency, found.bandwidth) == (pytest.approx(10e-6), pytest.approx(1e9))
-    found = fit_compute([8, 32, 128], [0.001 + 8e-4, 0.001 + 32e-4, 0.001 + 128e-4])
-    assert (found.step, found.image) == (pytest.approx(0.001), pytest.approx(1e-4))
+        network = fit_network(ranks, sizes, CABLE.exchange(ranks, sizes))
+        assert (network.latency, network.bandwidth) == (pytest.approx(10e-6), pytest.approx(1e9))
+    compute = fit_compute([8, 32, 128], [0.001 + 8e-4, 0.001 + 32e-4, 0.001 + 128e-4])
+    assert (compute.step, compute.image) == (pytest.approx(0.001), pytest.approx(1e-4))
 
 
 def test_no_fit_gives_a_negative_cost():
@@ -41,3 +43,64 @@ def test_the_smallest_batch_is_the_first_that_is_efficient_enough(ranks):
     batch = int(model.smallest_batch(ranks))
     assert model.efficiency(ranks, batch) >= 0.8 - 1e-9
     assert batch == 1 or model.efficiency(ranks, batch - 1) < 0.8 - 1e-9
+
+
+# A step on one rank: 4 ms and 0.25 ms an image, so 20 ms for 64; two ranks need 25 ms, a quarter more.
+BATCHES = {str(batch): 0.004 + 0.00025 * batch for batch in (8, 16, 32, 64, 128, 256)}
+ALONE = {"step": 0.020, "input": 0.001, "compute": 0.019, "bytes": 4_000_000, "batches": BATCHES}
+TWO = {
+    "step": 0.025,
+    "input": 0.001,
+    "compute": 0.019,
+    "bytes": 4_000_000,
+    "exchange": {str(size): float(CABLE.exchange(2, size)) for size in (4, 1024, 65536, 4_000_000)},
+}
+
+
+@pytest.fixture
+def measured():
+    """The report of two rounds, the second twice as slow throughout."""
+    slow = [{**run, "step": 2 * run["step"]} for run in (ALONE, TWO)]
+    return report({1: [ALONE, ALONE, slow[0]], 2: [TWO, TWO, slow[1]]}, CABLE, 1)
+
+
+def test_the_report_of_a_measurement_worked_by_hand(measured):
+    row = measured["ranks"][2]
+    assert [measured["ranks"][count]["images_per_second"] for count in (1, 2)] == [3200, 5120]
+    assert row["times_one"] == 1.6
+    assert row["rounds"] == [1.6, 1.6, 1.6], "a slow minute slows both"
+    assert row["step_ms"] == {"compute": 19, "communication": 5, "input": 1}
+    assert row["exchange_alone_ms"] == pytest.approx(2 * (0.01 + 2), abs=1e-3)  # 2 MB in 2 ms, twice
+    assert measured["compute"] == {"step_ms": pytest.approx(4), "image_ms": pytest.approx(0.25)}
+    assert measured["here"] == {"latency_us": pytest.approx(10), "gbit": pytest.approx(8)}
+    assert measured["planned"]["ranks"][1]["efficiency"] == 1
+    assert measured["planned"]["ranks"][2]["efficiency"] == pytest.approx(20 / 24.02, abs=1e-4)
+
+
+def test_the_report_as_text_and_as_a_figure(measured, tmp_path):
+    lines = show(measured).splitlines()
+    assert lines[3].split()[:3] == ["2", "5,120", "1.60"]
+    assert "(1.60 to 1.60 in 3 rounds)" in lines[4]
+    assert "fitted: a step costs 4.00 ms plus 0.2500 ms per image on one rank" in lines
+    assert "        a message between these ranks takes 10 us, then runs at 8.0 Gbit/s" in lines
+    assert lines[-1].split()[0] == "1024"
+    png = tmp_path / "scaling.png"
+    draw(measured, png)
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_rank_alone_is_reported_without_a_network():
+    alone = report({1: [ALONE]}, CABLE, 4)
+    assert alone["here"] is None
+    assert "in 4 micro-batches" in show(alone)
+    assert "a message between" not in show(alone)
+
+
+@pytest.mark.parametrize(("kind", "base"), [("train", "plain Paddle"), ("loader", "paddle.io.DataLoader, fastest form")])
+def test_ratios_are_to_what_the_document_compares_with(kind, base, monkeypatch):
+    names = list(speed.IMPLEMENTATIONS[kind])
+    monkeypatch.setattr(speed, "measure", lambda kind, name: 100.0 * (1 + names.index(name)))
+    rows = speed.compare(kind, 1)
+    assert list(rows) == names
+    assert [name for name in names if rows[name]["ratio"] == 1] == [base]
+    assert rows["reader async" if kind == "loader" else "mnist_paddle"]["ratio"] == 2.5 - (kind == "train") * 0.5

@@ -185,14 +185,14 @@ def test_a_run_that_is_stopped_has_its_curves(small, tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted):
-        fit(Config(**QUICK, epochs=1000, output_dir=str(tmp_path / "run")), small, say=stop)
+        fit(Config(**QUICK, epochs=1000, output_dir=str(tmp_path / "run")), small, log=stop)
     assert [path.name for path in (tmp_path / "run" / "plots").iterdir()] == ["curves.png"]
 
 
 def test_a_run_that_diverges_before_its_first_point_has_no_empty_folder(small, tmp_path):
     config = Config(**{**QUICK, "log_every": 50}, optimizer="sgd", learning_rate=1e38, output_dir=str(tmp_path / "run"))
     with pytest.raises(RunError):
-        fit(config, small, say=lambda line: None)
+        fit(config, small, log=lambda line: None)
     assert not (tmp_path / "run" / "plots").exists()
 
 
@@ -201,7 +201,7 @@ def test_a_run_without_validation_has_all_its_figures(small, tmp_path):
 
     data = Dataset("digits", small.train, small.train.slice(0, 0), small.test)
     lines = []
-    fit(Config(**QUICK, epochs=1, output_dir=str(tmp_path / "run")), data, say=lines.append)
+    fit(Config(**QUICK, epochs=1, output_dir=str(tmp_path / "run")), data, log=lines.append)
     assert len(list((tmp_path / "run" / "plots").iterdir())) == 3
     assert not any("can't be drawn" in line for line in lines)
 

@@ -44,8 +44,8 @@ def train(tmp_path, small, monkeypatch):
     def run(folder="run", drawn=False, **settings):
         run.said = []
         if not drawn:
-            monkeypatch.setattr(RunFolder, "drawing", lambda *arguments: contextlib.nullcontext())
-        return fit(Config(**{**QUICK, "output_dir": str(tmp_path / folder), **settings}), small, say=run.said.append)
+            monkeypatch.setattr(RunFolder, "drawing_graph", lambda *arguments: contextlib.nullcontext())
+        return fit(Config(**{**QUICK, "output_dir": str(tmp_path / folder), **settings}), small, log=run.said.append)
 
     return run
 
@@ -135,7 +135,7 @@ def test_optimizers_and_schedules_train_together_with_all_extras(small, optimize
         "ema": 0.9,
         "optimizer": optimizer,
     }
-    report = fit(Config(**{**QUICK, **extras, "dry_run": True}), small, say=lambda text: None)
+    report = fit(Config(**{**QUICK, **extras, "dry_run": True}), small, log=lambda text: None)
     assert report["steps"] == 1
 
 
@@ -143,7 +143,7 @@ def test_optimizers_and_schedules_train_together_with_all_extras(small, optimize
 def test_every_network_makes_a_dry_run_that_leaves_nothing(model, small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = []
-    fit(Config(model=model, dry_run=True, batch_size=20, device="cpu"), small, say=said.append)
+    fit(Config(model=model, dry_run=True, batch_size=20, device="cpu"), small, log=said.append)
     assert list(tmp_path.iterdir()) == []
     assert "dry run: every part worked" in said[-1]
     # Paddle 3's tracer cannot draw recurrent networks; the run must not care.
@@ -185,7 +185,7 @@ def test_a_run_stops_early_and_says_why(train, settings, reason):
 
 def test_without_validation_all_is_trained_on_and_the_last_weights_are_tested(tmp_path, small):
     everything = type(small)(small.name, small.train, Split(*make_digits(0)), small.test)
-    report = fit(Config(**{**QUICK, "output_dir": str(tmp_path / "run")}), everything, say=lambda text: None)
+    report = fit(Config(**{**QUICK, "output_dir": str(tmp_path / "run")}), everything, log=lambda text: None)
     assert report["validation_accuracy"] is None
     assert report["best_step"] == report["steps"] == 24
 
@@ -332,7 +332,7 @@ def test_the_training_curve_has_no_point_over_a_few_steps_only(train, tmp_path):
 
 def test_every_point_of_the_curves_reaches_the_caller(small, tmp_path):
     points = []
-    fit(Config(**QUICK, output_dir=str(tmp_path / "run")), small, say=lambda text: None, on_point=points.append)
+    fit(Config(**QUICK, output_dir=str(tmp_path / "run")), small, log=lambda text: None, on_point=points.append)
     written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     told = [(p["step"], p["split"], name, p[name]) for p in points for name in p if name not in ("step", "epoch", "split")]
     assert told == [(w["step"], w["split"], w["name"], w["value"]) for w in written]
@@ -345,7 +345,7 @@ def test_a_network_of_the_users_own_trains_resumes_and_is_never_taken_for_anothe
 
     log, folder = [], tmp_path / "run"
     settings = {**QUICK, "model_args": {}, "output_dir": str(folder), "max_minutes": 1e-9}
-    report = fit(Config(**settings), small, say=log.append, model=network())
+    report = fit(Config(**settings), small, log=log.append, model=network())
     assert report["parameters"] == 785 * 20 + 21 * 10
     assert log[0].startswith("training Sequential (15,910 parameters)")
     assert f"resume({str(folder)!r}, dataset, model=network)" in log[-1]
@@ -353,8 +353,8 @@ def test_a_network_of_the_users_own_trains_resumes_and_is_never_taken_for_anothe
     with pytest.raises(UsageError, match="given in Python"):
         load_model(folder)
     with pytest.raises(UsageError, match=r"given in Python; give model="):
-        resume(folder, small, say=log.append)
-    resumed = resume(folder, small, say=log.append, model=network(), max_minutes=None)
+        resume(folder, small, log=log.append)
+    resumed = resume(folder, small, log=log.append, model=network(), max_minutes=None)
     assert resumed["test_accuracy"] > 90
     straight = fit(
         Config(**{**settings, "output_dir": str(tmp_path / "b"), "max_minutes": None}), small, log.append, model=network()
@@ -368,7 +368,7 @@ def test_an_early_end_makes_a_last_point_over_at_least_half_a_window(train, tmp_
         folder = tmp_path / f"every{log_every}"
         train(folder.name, max_minutes=1e-9, log_every=log_every)
         for _ in range(2 if log_every == 2 else 3):
-            resume(folder, small, say=lambda text: None)
+            resume(folder, small, log=lambda text: None)
         steps, _, _ = read_metrics(folder / "metrics.jsonl")["train", "loss"]
         assert steps.tolist() == expected
 
@@ -382,4 +382,4 @@ def test_a_stopped_run_of_the_users_own_network_is_resumed_with_it(small, tmp_pa
     with pytest.raises(
         RunError, match=r"resume with: from mnist_paddle import resume; resume\('.*run', dataset, model=network\)"
     ):
-        fit(config, small, say=lambda text: None, model=network, on_point=stop)
+        fit(config, small, log=lambda text: None, model=network, on_point=stop)

@@ -55,7 +55,7 @@ def train(folder: Path, data: Dataset, name: str, settings: dict) -> None:
     paddle.DataParallel.no_sync = counted
     trainer.build = lambda *arguments: built.append(build(*arguments)) or built[0]
     try:
-        fit(Config(**settings), data, say=print)
+        fit(Config(**settings), data, log=print)
         tensors = {key: tensor.numpy() for key, tensor in built[0].model.state_dict().items()}
         np.savez(folder / f"{name}.{communication.rank()}.npz", skipped=len(skipped), **tensors)
     except UsageError as error:
@@ -86,8 +86,8 @@ def main(argv) -> int:
     work, folder = json.loads(Path(argv[0]).read_text()), Path(argv[1])
     folder.mkdir(exist_ok=True)
     # Drawing the figures takes longer than these runs.
-    RunFolder.drawing = lambda *arguments: contextlib.nullcontext()
-    RunFolder.pictures = lambda *arguments: None
+    RunFolder.drawing_graph = lambda *arguments: contextlib.nullcontext()
+    RunFolder.figure = lambda *arguments: None
     if work.get("float64"):
         in_float64()
     for name, settings in work.get("train", {}).items():

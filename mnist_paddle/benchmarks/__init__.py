@@ -1,0 +1,3 @@
+"""Speed and scaling, as ratios within one run."""
+
+__all__ = ["ranks", "speed"]

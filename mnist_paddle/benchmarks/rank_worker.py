@@ -5,8 +5,10 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Callable
 
 from mnist_paddle.errors import UsageError
 from mnist_paddle.system.console import fail
@@ -26,7 +28,7 @@ def measure_rank(micro_batches: int) -> dict:
     from mnist_paddle.benchmarks.speed import random_digits
     from mnist_paddle.data.dataset import Split
     from mnist_paddle.distributed import communication
-    from mnist_paddle.experiment.state import build
+    from mnist_paddle.experiment.state import State, build
     from mnist_paddle.system.device import set_device
     from mnist_paddle.trainer import train_step
 
@@ -39,7 +41,7 @@ def measure_rank(micro_batches: int) -> dict:
     distributed, single = build(config), build(config)
     split = Split(*random_digits(20_000))
 
-    def seconds(state, model, batch: int) -> tuple:
+    def seconds(state: State, model: paddle.nn.Layer, batch: int) -> tuple:
         """Of a step over `batch` images per rank, and of waiting for its input."""
         with closing(Loader(split, batch * world, rank=rank, world_size=world).batches()) as batches:
             step = functools.partial(train_step, state, model, LOSSES["cross_entropy"], rate=1e-3, parts=micro_batches)
@@ -55,7 +57,7 @@ def measure_rank(micro_batches: int) -> dict:
     return result
 
 
-def time_steps(step, batches, count: int, finish) -> tuple:
+def time_steps(step: Callable[[Any], object], batches: Iterator, count: int, finish: Callable[[], None]) -> tuple:
     """Mean seconds of `step(batch)` and of waiting for the batch, of the slowest rank; `finish()` waits for a GPU."""
     import numpy as np
 
@@ -90,7 +92,7 @@ def time_all_reduce(size: int) -> float:
     return statistics.median(times[10:])
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Measure and let rank 0 write the result. argv: the JSON file for it, and the micro-batches per step."""
     from mnist_paddle.distributed.communication import is_main
 

@@ -1,5 +1,6 @@
 """What several ranks gain: measured on this machine, predicted for more ranks than it has."""
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -9,7 +10,6 @@ from pathlib import Path
 
 from ..distributed.launcher import paddle_command, rank_environment, visible_gpus
 from ..system import startup
-from ..system.paths import output_file
 from .rank_worker import BATCH
 from .scaling import Compute, CostModel, Network, fit_compute, fit_network
 
@@ -138,7 +138,7 @@ def show_prediction(report: dict) -> list:
     return lines
 
 
-def draw(report: dict, png) -> None:
+def draw(report: dict, png: str) -> None:
     """Measured points, the prediction for the planned network, and efficiency over the batch."""
     import numpy as np
 
@@ -158,17 +158,16 @@ def draw(report: dict, png) -> None:
     draw_scaling(measured, curves, efficiencies, BATCH, png)
 
 
-def main(arguments) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Measure 1..N ranks in turns, report; the exit status."""
-    png = output_file(arguments.draw, "--draw")
     counts = range(1, (visible_gpus() or startup.usable_cores()) + 1)
-    runs = {ranks: [] for ranks in counts}
+    runs: dict[int, list] = {ranks: [] for ranks in counts}
     for _ in range(arguments.repeats):
         for ranks in counts:
             runs[ranks].append(measure(ranks, arguments.parts))
     planned = network_of({"latency_us": arguments.latency_us, "gbit": arguments.gbit})
-    found = report(runs, planned, arguments.parts)
-    print(json.dumps(found) if arguments.json else show(found))
-    if png:
-        draw(found, png)
+    result = report(runs, planned, arguments.parts)
+    print(json.dumps(result) if arguments.json else show(result))
+    if arguments.draw:
+        draw(result, arguments.draw)
     return 0

@@ -12,6 +12,7 @@ the exchange is assumed to overlap with the backward pass.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Network:
     latency: float
     bandwidth: float
 
-    def exchange(self, ranks, size: float):
+    def exchange(self, ranks: ArrayLike, size: float) -> np.ndarray:
         """Seconds of a ring all-reduce of `size` bytes over `ranks` (a number or an array of numbers)."""
         ranks = np.asarray(ranks, float)
         return 2 * (ranks - 1) * (self.latency + size / ranks / self.bandwidth)
@@ -34,12 +35,12 @@ class Compute:
     step: float
     image: float
 
-    def seconds(self, batch):
+    def seconds(self, batch: ArrayLike) -> np.ndarray:
         """Seconds of a step over `batch` images, input included."""
         return self.step + self.image * np.asarray(batch, float)
 
 
-def fit_network(ranks: int, sizes, seconds) -> Network:
+def fit_network(ranks: int, sizes: ArrayLike, seconds: ArrayLike) -> Network:
     """Latency and bandwidth from all-reduces of several sizes in bytes, by least squares of relative errors."""
     sizes, seconds = np.asarray(sizes, float), np.asarray(seconds, float)
     columns = 2 * (ranks - 1) * np.stack([np.ones_like(sizes), sizes / ranks], axis=1)
@@ -47,7 +48,7 @@ def fit_network(ranks: int, sizes, seconds) -> Network:
     return Network(max(float(latency), 0.0), 1 / max(float(per_byte), 1e-15))
 
 
-def fit_compute(batches, seconds) -> Compute:
+def fit_compute(batches: ArrayLike, seconds: ArrayLike) -> Compute:
     """Seconds per step and per image from steps of several batch sizes, by least squares of relative errors."""
     batches, seconds = np.asarray(batches, float), np.asarray(seconds, float)
     columns = np.stack([np.ones_like(batches), batches], axis=1)
@@ -63,16 +64,16 @@ class CostModel:
     network: Network
     size: float
 
-    def efficiency(self, ranks, batch):
+    def efficiency(self, ranks: ArrayLike, batch: ArrayLike) -> np.ndarray:
         """The fraction of its time that a rank computes: the speed of N ranks over N times that of one."""
         alone = self.compute.seconds(batch)
         return alone / (alone + self.network.exchange(ranks, self.size))
 
-    def throughput(self, ranks, batch):
+    def throughput(self, ranks: ArrayLike, batch: ArrayLike) -> np.ndarray:
         """Images per second of all ranks together."""
         return np.asarray(ranks) * batch / (self.compute.seconds(batch) + self.network.exchange(ranks, self.size))
 
-    def smallest_batch(self, ranks, target: float = 0.8) -> np.ndarray:
+    def smallest_batch(self, ranks: ArrayLike, target: float = 0.8) -> np.ndarray:
         """The fewest images per rank with an efficiency of at least `target`: int64."""
         needed = self.network.exchange(ranks, self.size) * target / (1 - target)  # seconds of computing
         images = np.round((needed - self.compute.step) / self.compute.image, 6)  # rounding errors must not push it up

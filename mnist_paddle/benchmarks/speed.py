@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any, Callable
 
 BATCH = 64
 
@@ -33,7 +35,7 @@ def train_plain(steps: int) -> float:
     images = paddle.to_tensor(np.random.default_rng(0).normal(size=(BATCH, 1, 28, 28)).astype("float32"))
     labels = paddle.to_tensor(np.arange(BATCH) % 10)
 
-    def step():
+    def step() -> None:
         loss = criterion(network(images), labels)
         loss.backward()
         optimizer.step()
@@ -52,10 +54,8 @@ def train_ours(steps: int) -> float:
 
     set_device("cpu", threads=0)
     state = build(Config(model="cnn", optimizer="adam", learning_rate=1e-3))
-    batches = Loader(Split(*random_digits(10_000)), BATCH).batches()
-    rate = speed(lambda: train_step(state, state.model, LOSSES["cross_entropy"], next(batches), 1e-3), steps)
-    batches.close()
-    return rate
+    with closing(Loader(Split(*random_digits(10_000)), BATCH).batches()) as batches:
+        return speed(lambda: train_step(state, state.model, LOSSES["cross_entropy"], next(batches), 1e-3), steps)
 
 
 def random_digits(count: int) -> tuple:
@@ -67,7 +67,7 @@ def random_digits(count: int) -> tuple:
     return images, generator.integers(0, 10, count).astype(np.uint8)
 
 
-def speed(step, steps: int) -> float:
+def speed(step: Callable[[], object], steps: int) -> float:
     """Images per second of a function that processes one batch, after a warm-up of a tenth of the steps."""
     for _ in range(steps // 10 + 1):
         step()
@@ -77,7 +77,7 @@ def speed(step, steps: int) -> float:
     return BATCH * steps / (time.perf_counter() - start)
 
 
-def loader_paddle(fast: bool):
+def loader_paddle(fast: bool) -> Callable[[int], float]:
     """paddle.vision.datasets.MNIST through paddle.io.DataLoader, normalized, shuffled: images/s.
 
     As documented, with ToTensor and Normalize; or, `fast`, without PIL and with NumPy arithmetic.
@@ -90,7 +90,7 @@ def loader_paddle(fast: bool):
 
         from mnist_paddle.data.formats.idx import idx_bytes
 
-        def arithmetic(image):
+        def arithmetic(image: np.ndarray) -> np.ndarray:
             return ((image.astype("float32") - 33.3) / 78.6).reshape(1, 28, 28)
 
         transform = arithmetic if fast else Compose([ToTensor(), Normalize([0.1307], [0.3081])])
@@ -106,17 +106,15 @@ def loader_paddle(fast: bool):
     return measure
 
 
-def loader_of(reader: str):
+def loader_of(reader: str) -> Callable[[int], float]:
     """This toolkit's reader of this name, up to Paddle tensors: images/s."""
 
     def measure(steps: int) -> float:
         from mnist_paddle import Loader
         from mnist_paddle.data.dataset import Split
 
-        batches = Loader(Split(*random_digits(50_000)), BATCH, reader=reader).batches()
-        rate = speed(lambda: next(batches), steps)
-        batches.close()
-        return rate
+        with closing(Loader(Split(*random_digits(50_000)), BATCH, reader=reader).batches()) as batches:
+            return speed(lambda: next(batches), steps)
 
     return measure
 
@@ -131,16 +129,18 @@ def loader_numpy(steps: int) -> float:
     return speed(lambda: make_batch(split, sampler, next(counter)), steps)
 
 
-def saving(every: int):
+def saving(every: int) -> Callable[[int], dict]:
     """An epoch of the default recipe, saved every `every` steps (0: the default): seconds of training and of saving, saves."""
 
     def measure(steps: int) -> dict:
         from mnist_paddle import Config, fit
         from mnist_paddle.experiment import checkpoints
+        from mnist_paddle.experiment.setup import Setup
+        from mnist_paddle.experiment.state import State
 
         save, spent = checkpoints.save, []
 
-        def timed(setup, state):
+        def timed(setup: Setup, state: State) -> None:
             start = time.perf_counter()
             save(setup, state)
             spent.append(time.perf_counter() - start)
@@ -148,15 +148,19 @@ def saving(every: int):
         checkpoints.save = timed
         with tempfile.TemporaryDirectory(dir=".") as folder:  # on a real disk, which /tmp need not be
             config = Config(epochs=1, checkpoint_every=every, output_dir=str(Path(folder, "run")))
-            report = fit(config, say=lambda text: None)
+            report = fit(config, log=lambda text: None)
         return {"training": report["train_seconds"], "saving": sum(spent), "saves": len(spent)}
 
     return measure
 
 
-SAVING = {"at every evaluation (default)": saving(0), "every 100 steps": saving(100), "every step": saving(1)}
+SAVING: dict[str, Callable] = {
+    "at every evaluation (default)": saving(0),
+    "every 100 steps": saving(100),
+    "every step": saving(1),
+}
 
-IMPLEMENTATIONS = {
+IMPLEMENTATIONS: dict[str, dict[str, Callable]] = {
     "train": {"plain Paddle": train_plain, "mnist_paddle": train_ours},
     "loader": {
         "paddle.io.DataLoader, as documented": loader_paddle(fast=False),
@@ -167,10 +171,11 @@ IMPLEMENTATIONS = {
         "reader resident": loader_of("resident"),
     },
 }
+BASES = {"train": "plain Paddle", "loader": "paddle.io.DataLoader, fastest form"}  # what docs/benchmarks.md compares with
 STEPS = {"train": 150, "loader": 5000}
 
 
-def measure(kind: str, name: str):
+def measure(kind: str, name: str) -> Any:
     """One implementation in a process of its own; loaders run on one core."""
     command = [sys.executable, "-W", "ignore", __file__, "one", kind, name]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -180,18 +185,18 @@ def measure(kind: str, name: str):
 
 
 def compare(kind: str, repeats: int) -> dict:
-    """All implementations in turns: median images/s of each, and the ratio to the first, which is Paddle's own."""
-    found = {name: [] for name in IMPLEMENTATIONS[kind]}
+    """All implementations in turns: median images/s of each, and the ratio to the fastest form of Paddle's own (`BASES`)."""
+    rates: dict[str, list] = {name: [] for name in IMPLEMENTATIONS[kind]}
     for _ in range(repeats):
-        for name, rates in found.items():
-            rates.append(measure(kind, name))
-    medians = {name: statistics.median(rates) for name, rates in found.items()}
-    base = next(iter(medians.values()))
+        for name in rates:
+            rates[name].append(measure(kind, name))
+    medians = {name: statistics.median(measured) for name, measured in rates.items()}
+    base = medians[BASES[kind]]
     return {
         name: {
             "images_per_second": round(rate),
             "ratio": round(rate / base, 2),
-            "runs": [round(r) for r in found[name]],
+            "runs": [round(each) for each in rates[name]],
         }
         for name, rate in medians.items()
     }
@@ -199,22 +204,23 @@ def compare(kind: str, repeats: int) -> dict:
 
 def saving_shares(repeats: int) -> dict:
     """For every interval: milliseconds of a save and percent of the training time, medians."""
-    found = {}
+    shares = {}
     for name in SAVING:
         runs = [measure("save", name) for _ in range(repeats)]
-        found[name] = {
+        shares[name] = {
             "saves": runs[0]["saves"],
             "milliseconds": round(statistics.median(1000 * run["saving"] / run["saves"] for run in runs), 2),
             "percent": round(statistics.median(100 * run["saving"] / run["training"] for run in runs), 2),
         }
-    return found
+    return shares
 
 
 def run_one(kind: str, name: str) -> None:
     """Measure one implementation in this process and print the result."""
     if kind == "loader" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    print(json.dumps({**IMPLEMENTATIONS, "save": SAVING}[kind][name](STEPS.get(kind))))
+    implementations = SAVING if kind == "save" else IMPLEMENTATIONS[kind]
+    print(json.dumps(implementations[name](STEPS.get(kind))))
 
 
 if __name__ == "__main__":

@@ -1,34 +1,46 @@
-"""Measure speed as ratios within one run: every implementation in a fresh process, in turns, medians of several repeats.
-
-python scripts/benchmark.py train     training the course CNN: this toolkit against the same network in plain Paddle
-python scripts/benchmark.py loader    batches of 64: this toolkit's loader against paddle.io.DataLoader, on one core
-python scripts/benchmark.py save      an epoch of the default recipe: the share of the time spent on checkpoints
-python scripts/benchmark.py scaling   the course CNN on 1, 2, ... ranks, and a prediction for up to 1,024
-"""
+"""Measure speed as ratios within one run: every implementation in a fresh process, in turns, medians of several repeats."""
 
 import argparse
 import json
+import math
 
 from ..benchmarks import ranks, speed
 from ..distributed import communication
+from ..errors import UsageError
+from ..system.paths import output_file
 from . import entry
 
+KINDS = {
+    "train": "training the course's CNN, against the same network in plain Paddle",
+    "loader": "batches of 64 on one core, against paddle.io.DataLoader",
+    "save": "the share of the training time that checkpoints take",
+    "scaling": "the course's CNN on 1, 2, ... ranks, and a prediction for 1,024",
+}
 
-def parse(argv):
+
+def parse(argv: list) -> argparse.Namespace:
     """The command line."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = entry.CommandLine(prog="benchmark.py", description=__doc__, formatter_class=layout)
-    parser.add_argument("kind", choices=(*speed.IMPLEMENTATIONS, "save", "scaling"))
-    parser.add_argument("--repeats", type=int, default=5, help="measurements of each, whose median is printed (default: 5)")
-    parser.add_argument("--latency_us", type=float, default=50.0, help="scaling: latency of the network to predict for, in us")
-    parser.add_argument("--gbit", type=float, default=10.0, help="scaling: bandwidth of that network, in Gbit/s")
-    parser.add_argument("--parts", type=int, default=1, help="scaling: micro-batches per step, as with --accumulate_steps")
-    parser.add_argument("--draw", metavar="PNG", help="scaling: also draw the result")
+    kinds = "\n".join(f"  {name:9} {what}" for name, what in KINDS.items())
+    parser = entry.CommandLine(prog="mnist-paddle benchmark", description=f"{__doc__}\n\n{kinds}")
+    parser.add_argument("kind", type=entry.one_of("benchmark", tuple(KINDS)), help="what to measure")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements of each; their median is printed")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    return parser.parse_args(argv)
+    scaling = parser.add_argument_group("Scaling")
+    scaling.add_argument("--latency_us", type=float, default=50.0, help="latency of the network to predict for, in us")
+    scaling.add_argument("--gbit", type=float, default=10.0, help="bandwidth of that network, in Gbit/s")
+    scaling.add_argument("--parts", type=int, default=1, help="micro-batches per step, as --accumulate_steps")
+    scaling.add_argument("--draw", metavar="PNG", help="also draw the result")
+    arguments = parser.parse_args(argv)
+    for name, least in (("repeats", 1), ("parts", 1), ("latency_us", 0)):
+        if not least <= getattr(arguments, name) < math.inf:
+            raise UsageError(f"--{name} must be at least {least} and finite; it is {getattr(arguments, name)}")
+    if not 0 < arguments.gbit < math.inf:
+        raise UsageError(f"--gbit must be above 0 and finite; it is {arguments.gbit}")
+    arguments.draw = output_file(arguments.draw, "--draw")
+    return arguments
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, measure, print."""
     communication.stand_alone()
     arguments = parse(argv)

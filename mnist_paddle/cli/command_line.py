@@ -4,7 +4,8 @@ import dataclasses
 import os
 import re
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
 
 import yaml
 
@@ -12,20 +13,23 @@ from ..config import FIELDS, TABLES, Config, argument_owners, choices, make_conf
 from ..distributed import communication
 from ..errors import UsageError
 from ..experiment import checkpoint
-from ..experiment.sense import check_settings, inherited
+from ..experiment.checkpoint import inherited_settings
+from ..experiment.sanity import check_settings
 from ..settings import file, plugins
-from ..settings.advice import QUESTIONS, advice, canonical
+from ..settings.advice import QUESTIONS, advice, canonical, flag_advice
 from ..settings.components import parse_arguments, rejoined
 from ..settings.values import BOOLEANS, from_text
 from ..system import startup
-from ..system.paths import expand
+from ..system.paths import StrPath, expand
 from .help import answer
+from .recipes import find_recipe, recipes, refuse_second_file
 
-PACKAGE = Path(__file__).parents[1]
 DASHES = "–—−‒"  # what a word processor makes of -- (and a user pastes)
 
 
-def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
+def load_config(
+    argv: Optional[Sequence] = None, run_settings: Callable[[Optional[StrPath]], dict] = checkpoint.settings
+) -> Config:
     """The Config of a command line: defaults < `--config FILE` < flags, in whatever order they were typed.
 
     With --resume, the settings of the run that is resumed replace the defaults: `run_settings(output_dir)` gives them. With
@@ -44,6 +48,7 @@ def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
     given |= flags
     places = {name: place for name, place in places.items() if name not in flags}
     try:
+        refuse_twice(given)
         base = _base(given, run_settings)
         config = make_config({**base, **given})
         check_settings(config)
@@ -55,15 +60,22 @@ def load_config(argv=None, run_settings=checkpoint.settings) -> Config:
     return config
 
 
-def _base(given: dict, run_settings) -> dict:
+def _base(given: dict, run_settings: Callable[[Optional[StrPath]], dict]) -> dict:
     """What replaces the defaults: a resumed run's settings, or the network and dataset of --init_from."""
     if given.get("resume") is True and not given.get("dry_run"):
         return run_settings(given.get("output_dir"))
     path = given.get("init_from")
     # A path that does not exist has no settings; the run reports it.
     if isinstance(path, str) and os.path.exists(os.path.expanduser(path)):
-        return inherited(os.path.expanduser(path), given)
+        return inherited_settings(os.path.expanduser(path), given)
     return {}
+
+
+def refuse_twice(given: dict) -> None:
+    """A `UsageError` for an argument that is given by its own flag and among the component's arguments."""
+    for name, owner in (("activation", "model_args"), ("momentum", "optimizer_args")):
+        if given.get(name) is not None and name in (given.get(owner) or {}):
+            raise UsageError(f"--{name} and --{owner} {name}={given[owner][name]} give the same; leave one of them out")
 
 
 def _located(message: str, places: dict) -> str:
@@ -76,12 +88,12 @@ def _located(message: str, places: dict) -> str:
 
 def named_plugins(words: list) -> list:
     """What the --plugins among the words name."""
-    found = []
+    names = []
     for place, word in enumerate(words):
         flag, equals, text = word.partition("=")
         if word.startswith("--") and canonical(flag) == "plugins":
-            found += plugins.split(text if equals else words[place + 1] if place + 1 < len(words) else "")
-    return found
+            names += plugins.split(text if equals else words[place + 1] if place + 1 < len(words) else "")
+    return names
 
 
 def import_plugins(names: list) -> None:
@@ -94,7 +106,8 @@ def import_plugins(names: list) -> None:
 
 def read_flags(words: list) -> tuple[dict, list, bool]:
     """The settings that flags give, the settings files, and whether --print_config is among them."""
-    settings, files, asked = {}, [], False
+    settings: dict[str, Any] = {}
+    files, asked = [], False
     position = 0
     while position < len(words):
         flag, equals, text = words[position].partition("=")
@@ -116,7 +129,7 @@ def read_flags(words: list) -> tuple[dict, list, bool]:
                     raise UsageError(f"{flag} needs a value{example(name)}")
                 text = extra.pop(0)
             if name == "config":
-                refuse_extra(flag, extra)
+                refuse_second_file(text, extra)
                 files.append(find_recipe(expand(text, "--config")))
             elif name == "plugins":
                 refuse_extra(flag, extra)
@@ -124,19 +137,6 @@ def read_flags(words: list) -> tuple[dict, list, bool]:
             else:
                 settings[name] = flag_value(name, flag, text, extra)
     return settings, files, asked
-
-
-def find_recipe(path: str) -> str:
-    """A settings file; where there is none of this name, a recipe of the project: cnn, cnn.yaml, configs/cnn.yaml."""
-    name = Path(path)
-    if os.path.lexists(path) or name.parent.as_posix() not in (".", "configs"):
-        return path
-    # In a checkout the recipes lie beside the package, in a wheel inside it.
-    for folder in (PACKAGE.parent / "configs", PACKAGE / "configs"):
-        recipe = folder / f"{name.name.removesuffix('.yaml')}.yaml"
-        if recipe.is_file():
-            return str(recipe)
-    return path
 
 
 def flag_name(flag: str, word: str) -> str:
@@ -151,12 +151,7 @@ def flag_name(flag: str, word: str) -> str:
     owner, _, argument = name.partition(".")
     if argument and owner.endswith("_args"):
         raise UsageError(f"{flag}: write --{owner} {argument}=VALUE")
-    raise UsageError(f"{flag}: there is no such flag; {_flag_advice(name)}")
-
-
-def _flag_advice(name: str) -> str:
-    found = advice(name, list(FIELDS), argument_owners())
-    return re.sub(r"(did you mean |argument: )(\w+)", r"\1--\2", found)
+    raise UsageError(f"{flag}: there is no such flag; {flag_advice(name, list(FIELDS), argument_owners())}")
 
 
 def stray(word: str) -> str:
@@ -169,6 +164,8 @@ def stray(word: str) -> str:
         if word in choices(name):
             return f"{word}: belongs to no flag; did you mean --{name} {word}?"
     if word.endswith((".yaml", ".yml")):
+        return f"{word}: belongs to no flag; did you mean --config {word}?"
+    if word in recipes():
         return f"{word}: belongs to no flag; did you mean --config {word}?"
     if "=" in word and canonical(word.partition("=")[0]) in FIELDS:
         return f"{word}: belongs to no flag; did you mean --{word}?"
@@ -195,7 +192,7 @@ def example(name: str) -> str:
     return f", such as --{name} {default}" if default not in (None, "") else ""
 
 
-def flag_value(name: str, flag: str, text: str, extra: list):
+def flag_value(name: str, flag: str, text: str, extra: list) -> object:
     """What a flag's text means; `extra` are the words behind it, which a space may have cut off."""
     if FIELDS[name].type is dict:
         for word in (text, *extra):
@@ -210,16 +207,16 @@ def flag_value(name: str, flag: str, text: str, extra: list):
 
 def read_file(path: str) -> dict:
     """Setting -> (value, line) of a settings file."""
-    found = {}
+    settings: dict[str, tuple] = {}
     for key, node in file.read(path):
         name, line = canonical(key.value), key.start_mark.line + 1
         where = f"{path}, line {line}"
         if name not in FIELDS:
             raise UsageError(f"{where}: {key.value}: there is no such setting; {_nested(node) or _file_advice(name)}")
-        if name in found:
-            raise UsageError(f"{where}: {name} is given twice, first in line {found[name][1]}; leave one out")
-        found[name] = (file_value(name, node, path), line)
-    return found
+        if name in settings:
+            raise UsageError(f"{where}: {name} is given twice, first in line {settings[name][1]}; leave one out")
+        settings[name] = (file_value(name, node, path), line)
+    return settings
 
 
 def _file_advice(name: str) -> str:
@@ -228,7 +225,7 @@ def _file_advice(name: str) -> str:
     return advice(name, list(FIELDS), argument_owners())
 
 
-def _nested(node) -> str:
+def _nested(node: yaml.Node) -> str:
     """A hint where the settings stand below a heading."""
     if isinstance(node, yaml.MappingNode):
         for key, _ in node.value:
@@ -237,7 +234,7 @@ def _nested(node) -> str:
     return ""
 
 
-def file_value(name: str, node, path: str):
+def file_value(name: str, node: yaml.Node, path: str) -> object:
     """What a node means for a setting."""
     where, kind = f"{path}, line {node.start_mark.line + 1}: {name}", FIELDS[name].type
     value = file.value_of(node, path, lines=True)

@@ -1,5 +1,6 @@
 """Evaluate a trained network on any split of any dataset: accuracy, loss, per-class metrics, confusion matrix."""
 
+import argparse
 import sys
 
 from mnist_paddle import UsageError, load_dataset
@@ -11,28 +12,32 @@ from ..system.paths import recorded_data
 from . import entry
 from .command_line import import_plugins
 
+SPLITS = ("train", "validation", "test")
 
-def parse(argv):
+
+def parse(argv: list) -> argparse.Namespace:
     """The command line."""
     parser = entry.CommandLine(prog="mnist-paddle evaluate", description=__doc__)
     parser.add_argument("run", help="run folder (its best weights) or a .safetensors file")
     parser.add_argument("--dataset", help="default: the one it was trained on")
-    parser.add_argument("--data_dir", "--data-dir", help="file or folder with the dataset")
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
-    parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's own components")
+    parser.add_argument("--data_dir", help="file or folder with the dataset")
+    parser.add_argument("--split", default="test", type=entry.one_of("split", SPLITS), help=", ".join(SPLITS))
+    parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's components")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return parser.parse_args(argv)
 
 
 def measure(arguments) -> dict:
     """Evaluate the network on the split that the arguments name."""
-    with signals.importing_paddle():
+    with signals.importing(), signals.importing_paddle():
         from mnist_paddle import evaluate, load_loss, load_model
 
     from ..experiment import checkpoint
 
     model, settings = load_model(arguments.run)
-    dataset = load_data(arguments, settings, checkpoint.load(arguments.run)[1].get("data"))
+    arrays, progress = checkpoint.load(arguments.run)
+    checkpoint.check_finite(checkpoint.weights(arrays), checkpoint.locate(arguments.run))
+    dataset = load_data(arguments, settings, progress.get("data"))
     split = getattr(dataset, arguments.split)
     if len(split) == 0:
         raise UsageError(f"--split {arguments.split}: dataset {dataset.name} has no images there")

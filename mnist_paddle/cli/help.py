@@ -1,5 +1,7 @@
 """What --help and --list print, in 80 columns: the settings by section, the components with their arguments."""
 
+import argparse
+import dataclasses
 import itertools
 import sys
 import textwrap
@@ -8,7 +10,7 @@ import typing
 from ..arguments import describe
 from ..config import FIELDS, PATHS
 from ..errors import UsageError
-from ..registry import unknown
+from ..registry import Argument, unknown
 from ..settings.advice import canonical
 from ..settings.checks import unknown_component
 from ..settings.tables import CHOICES, TABLES, WITH_ARGUMENTS, choices
@@ -36,10 +38,10 @@ given several times: later files override earlier ones, flags override files."""
 def answer(words: list) -> None:
     """Print what --help, --list or --version among the words asks for, and exit; whatever else there is may be wrong."""
     for question in ("help", "list", "version"):
-        found = [place for place, word in enumerate(words) if word.startswith("-") and canonical(word) == question]
-        if not found and (question != "help" or "-h" not in words):
+        places = [place for place, word in enumerate(words) if word.startswith("-") and canonical(word) == question]
+        if not places and (question != "help" or "-h" not in words):
             continue
-        start = found[0] if found else words.index("-h")
+        start = places[0] if places else words.index("-h")
         about = list(itertools.takewhile(lambda word: not word.startswith("-"), words[start + 1 :]))
         if question == "version":
             print(f"mnist_paddle {__version__}")
@@ -62,7 +64,7 @@ def help_text() -> str:
     return "\n".join([*lines, "", END])
 
 
-def _metavar(name: str, field) -> str:
+def _metavar(name: str, field: dataclasses.Field) -> str:
     if field.type is bool:
         return ""
     if name in PATHS:
@@ -113,7 +115,7 @@ def component(name: str, value: str) -> str:
     return "\n".join(lines)
 
 
-def _pair(name: str, argument) -> str:
+def _pair(name: str, argument: Argument) -> str:
     if argument.required:
         return f"{name}=..."
     value = list(argument.default) if isinstance(argument.default, tuple) else argument.default
@@ -121,11 +123,45 @@ def _pair(name: str, argument) -> str:
     return f"{name}={str(shown).lower() if isinstance(shown, bool) else shown}"
 
 
-def _range(name: str, argument) -> str:
+def _range(name: str, argument: Argument) -> str:
     """The values of an argument, short."""
     if name == "activation" and argument.kind in (str, None):
         return "one of " + ", ".join(choices("activation"))
     return "any value" if argument.kind is None else describe(argument.kind)
+
+
+def command_help(parser: argparse.ArgumentParser) -> str:
+    """The answer to --help of a command whose arguments argparse reads, in the layout of the other."""
+    name = parser.prog.rpartition(" ")[2]
+    positional = [f"{_argparse_flag(action)} " for action in parser._actions if not action.option_strings]
+    usage = parser.usage or f"{parser.prog} {''.join(positional)}[options]"
+    lines = [f"usage: {usage}", f"       (python scripts/{name.replace('-', '_')}.py is the same)"]
+    for paragraph in (parser.description or "").split("\n\n"):
+        is_table = paragraph.startswith("  ")
+        lines += ["", *(paragraph.splitlines() if is_table else textwrap.wrap(paragraph, WIDTH))]
+    for group in parser._action_groups:
+        # argparse's own two groups come first and need no heading.
+        heading = [] if group in parser._action_groups[:2] else [group.title or ""]
+        rows = [row for action in group._group_actions for row in _argparse_row(action)]
+        lines += ["", *heading, *rows] if rows else []
+    return "\n".join(lines) + "\n"
+
+
+def _argparse_row(action: argparse.Action) -> list:
+    text, default = action.help or "", action.default
+    if action.nargs != 0 and default not in (None, []) and "default" not in text:
+        text += f" [{default:g}]" if isinstance(default, float) else f" [{default}]"
+    flag = "--help, -h" if action.dest == "help" else _argparse_flag(action)
+    return _wrapped(f"  {flag:{COLUMN - 4}}  ", "print this" if action.dest == "help" else text, indent=COLUMN)
+
+
+def _argparse_flag(action: argparse.Action) -> str:
+    """A flag or a positional argument with the word that stands for its value."""
+    kind: typing.Any = action.type
+    value = action.metavar or {int: "N", float: "X"}.get(kind, "PATH" if action.dest in PATHS else "NAME")
+    if not action.option_strings:
+        return str(action.metavar or action.dest.upper())
+    return action.option_strings[0] + f" {value}" * (action.nargs != 0)
 
 
 def _wrapped(head: str, text: str, indent: int = 19) -> list:

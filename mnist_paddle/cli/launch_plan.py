@@ -1,9 +1,11 @@
 """Which ranks `launch` starts on this machine: how many, on which devices, connected to which other machines."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from ..config import Config
 from ..distributed import limits, rendezvous
 from ..distributed.launcher import Machines, paddle_command, rank_environment, visible_gpus
 from ..distributed.supervisor import Supervisor
@@ -40,23 +42,23 @@ class Plan:
             start_timeout=self.start_timeout,
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         total = self.machines.count * self.nproc
         of_all = f" of {total} on {self.machines.count} machines" if self.machines.count > 1 else ""
         if self.devices:
             device = f"on GPUs {self.devices}"
         else:
             device = "one GPU each" if self.on_gpus else f"threads per rank: {self.threads}"
-        return f"{self.nproc} rank{'s' * (self.nproc != 1)}{of_all}; {device}; logs of all ranks: {self.logs}"
+        return f"{self.nproc} rank{'s' * (self.nproc != 1)}{of_all}; {device}"
 
 
-def count_ranks(options, config) -> tuple[int, bool]:
+def count_ranks(options: argparse.Namespace, config: Config) -> tuple[int, bool]:
     """How many ranks this machine runs, and whether on GPUs."""
     gpu_count = visible_gpus(config.device)
     if options.devices:
         return count_devices(options, config, gpu_count), True
     if config.device == "gpu" and not gpu_count:
-        raise UsageError(f"--device gpu: {gpus.why_none(gpus.is_gpu_build())}")
+        raise UsageError(f"--device gpu: {gpus.unavailable_reason(gpus.is_gpu_build())}")
     nproc = options.nproc or gpu_count or cpu_ranks(config, options.nnodes)
     if gpu_count and nproc > gpu_count:
         raise UsageError(
@@ -67,13 +69,13 @@ def count_ranks(options, config) -> tuple[int, bool]:
     return nproc, bool(gpu_count)
 
 
-def count_devices(options, config, gpu_count: int) -> int:
+def count_devices(options: argparse.Namespace, config: Config, gpu_count: int) -> int:
     """How many GPUs --devices lists."""
     devices = options.devices.split(",")
     if not gpu_count:
         cpu_only = "they are GPUs, and --device cpu uses none; leave one of the two out"
         raise UsageError(
-            f"--devices {options.devices}: {cpu_only if config.device == 'cpu' else gpus.why_none(gpus.is_gpu_build())}"
+            f"--devices {options.devices}: {cpu_only if config.device == 'cpu' else gpus.unavailable_reason(gpus.is_gpu_build())}"
         )
     if not all(device.isdigit() for device in devices):
         raise UsageError(f"--devices {options.devices}: give the numbers of the GPUs, such as 0,1")
@@ -82,7 +84,7 @@ def count_devices(options, config, gpu_count: int) -> int:
     return len(devices)
 
 
-def cpu_ranks(config, nnodes: int) -> int:
+def cpu_ranks(config: Config, nnodes: int) -> int:
     """One rank per core, as many as divide the batch."""
     most = min(startup.usable_cores(), MOST_CPU_RANKS)
     if config.parallel == "model":
@@ -90,9 +92,11 @@ def cpu_ranks(config, nnodes: int) -> int:
     return max((n for n in range(1, most + 1) if config.batch_size % (n * nnodes) == 0), default=1)
 
 
-def find_machines(options) -> Machines:
+def find_machines(options: argparse.Namespace) -> Machines:
     """The machines and where they connect; a `UsageError` where they cannot."""
-    master = rendezvous.find_master(options.master) if options.master else None
+    if options.nnodes == 1 and not options.master:
+        return Machines()
+    master = rendezvous.find_master(options.master)  # checked in any case
     if options.nnodes == 1:
         return Machines()
     if options.node_rank == 0:

@@ -2,10 +2,11 @@
 
 import sys
 from importlib import import_module
-from typing import Callable, NoReturn
+from typing import Callable, NoReturn, Optional
 
 from ..errors import UsageError
 from ..registry import unknown
+from ..system import signals
 from ..version import __version__
 from . import entry
 
@@ -30,14 +31,15 @@ def run(name: str) -> NoReturn:
 def command(name: str) -> Callable[[list], int]:
     """The function of a command, arguments -> exit status; a `UsageError` where a library that it needs is not installed."""
     try:
-        return import_module(f".{name}", __package__).main
+        with signals.importing():
+            return import_module(f".{name}", __package__).main
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] == __package__.partition(".")[0]:
             raise
         raise UsageError(f"{error}; install what mnist_paddle needs: pip install -e '.[cpu]'") from None
 
 
-def main(argv=None) -> NoReturn:
+def main(argv: Optional[list] = None) -> NoReturn:
     """The program `mnist-paddle`: its first argument names the command."""
     words = sys.argv[1:] if argv is None else argv
     entry.script(lambda _: dispatch(words))

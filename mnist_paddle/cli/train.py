@@ -6,7 +6,7 @@ from ..distributed import communication
 from ..system import console, signals, startup
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, train, print; the exit status."""
     signals.end_at_signal()
     try:

@@ -1,31 +1,36 @@
 """Prove that a run loses nothing by being stopped: train straight through, train again with stops, compare every bit.
 
-All flags of train.py are passed on to it, so that your own recipe is tested.
+All flags of train are passed on to it, so that your own recipe is tested.
 """
 
+import argparse
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Optional
 
 from mnist_paddle import UsageError, load_config
 
+from ..config import Config
 from ..distributed import communication
 from ..system import startup
 from ..system.paths import expand, output_file
 from . import entry
-from .interruptions import KINDS, Interruption, Trainer, UnexpectedEnd, train_with_interruptions
+from .verify_resume_stops import KINDS, Interruption, StoppedTraining, UnexpectedEnd, train_with_interruptions
 
 
-def parse(argv):
-    """The options of this command, the kinds of stops, the flags for train.py, and the config that these give."""
-    parser = entry.CommandLine(prog="verify_resume.py", description=__doc__, usage="%(prog)s [options] [flags of train.py]")
-    parser.add_argument("--stops", type=int, default=6, help="how often the second run is stopped (default: 6)")
-    parser.add_argument("--kinds", default="term,int,kill,minutes", help="comma-separated, in turns (default: %(default)s)")
-    parser.add_argument("--nproc", type=int, default=1, help="ranks, by paddle.distributed.launch (default: 1)")
-    parser.add_argument("--stop_seed", type=int, default=0, help="seed of the random moments of the stops (default: 0)")
-    parser.add_argument("--draw", metavar="PNG", help="also draw the loss of both runs")
-    parser.add_argument("--folder", help="keep both runs in this folder (default: a temporary one)")
+def parse(argv: list) -> tuple[argparse.Namespace, list, list, Config]:
+    """The options of this command, the kinds of stops, the flags for train, and the config that these give."""
+    usage = "mnist-paddle verify-resume [options] [flags of train]"
+    parser = entry.CommandLine(prog="mnist-paddle verify-resume", description=__doc__, usage=usage)
+    stops, results = parser.add_argument_group("Stops"), parser.add_argument_group("Runs")
+    stops.add_argument("--stops", type=int, default=6, help="how often the second run is stopped")
+    stops.add_argument("--kinds", default="term,int,kill,minutes", metavar="LIST", help="in turns")
+    stops.add_argument("--stop_seed", type=int, default=0, help="seed of the random moments of the stops")
+    results.add_argument("--nproc", type=int, default=1, help="ranks, started by Paddle's launcher")
+    results.add_argument("--folder", metavar="PATH", help="keeps both runs (default: a temporary one)")
+    results.add_argument("--draw", metavar="PNG", help="also draw the loss of both runs")
     options, flags = parser.parse_known_args(argv)
     kinds = options.kinds.split(",")
     for kind in kinds:
@@ -42,7 +47,7 @@ def parse(argv):
     return options, kinds, flags, config
 
 
-def check_flags(config) -> None:
+def check_flags(config: Config) -> None:
     """A `UsageError` for flags of train.py under which two runs can't be compared."""
     for name in ("resume", "dry_run"):
         if getattr(config, name):
@@ -61,7 +66,7 @@ def show_interruption(number: int, interruption: Interruption) -> None:
     print(f"{number:4}  {KINDS[interruption.kind]:14} {moment:24} {left}", flush=True)
 
 
-def show_rows(rows) -> bool:
+def show_rows(rows: list) -> bool:
     """Print the second table; whether everything is identical."""
     width = max(len(row.what) for row in rows)
     for row in rows:
@@ -69,12 +74,12 @@ def show_rows(rows) -> bool:
     return not any(row.difference for row in rows)
 
 
-def verify(options, kinds, flags, config, *, folder: Path) -> bool:
+def verify(options: argparse.Namespace, kinds: list, flags: list, config: Config, *, folder: Path) -> bool:
     """Train both runs, print both tables; whether everything is identical."""
     from ..experiment import checkpoint
     from ..experiment.compare import compare
 
-    trainer = Trainer(folder, flags, options.nproc)
+    trainer = StoppedTraining(folder, flags, options.nproc)
     print(f"straight: train.py {' '.join(flags)}" + (f" on {options.nproc} ranks" if options.nproc > 1 else ""), flush=True)
     wall = trainer.finish("straight")
     progress = checkpoint.load(folder / "straight" / "last.safetensors")[1]
@@ -98,7 +103,7 @@ def verify(options, kinds, flags, config, *, folder: Path) -> bool:
     return same
 
 
-def make_folder(path) -> Path:
+def make_folder(path: Optional[str]) -> Path:
     """The folder for both runs: the one that was asked for, or a temporary one."""
     if not path:
         return Path(tempfile.mkdtemp(prefix="verify_resume_"))
@@ -112,7 +117,7 @@ def make_folder(path) -> Path:
     return folder
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, verify; the exit status: 0 identical, 1 not, 2 wrong usage."""
     options, kinds, flags, config = parse(argv)
     communication.stand_alone()  # its trainings start their own ranks

@@ -6,9 +6,9 @@ can be computed without the previous ones, and all readers give the same numbers
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -28,8 +28,8 @@ class Batch(NamedTuple):
     """One rank's shard of a batch: normalized images float32 [m, 1, 28, 28], labels int64 [m], size of the global batch."""
 
     step: int
-    images: object
-    labels: object
+    images: Any
+    labels: Any
     global_size: int
 
 
@@ -108,7 +108,7 @@ class Loader:
         pixels = np.rint(batch.images[:count, 0] * STD + MEAN).clip(0, 255).astype(np.uint8)
         return pixels, [str(label) for label in batch.labels[:count]]
 
-    def batches(self, start: int = 0, stop=None) -> Iterator[Batch]:
+    def batches(self, start: int = 0, stop: Optional[int] = None) -> Generator[Batch, None, None]:
         """Batches of steps `start` to `stop` (None: endless) as Paddle tensors. Close the iterator to stop early."""
         return self.reader(self.split, self.sampler, range(start, 2**62 if stop is None else stop))
 

@@ -5,8 +5,9 @@ all NaN predicts the same for every image, with a loss of 2.30. The weights are 
 logged and before every evaluation and checkpoint, and an evaluation monitors the output of every layer.
 """
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Optional
+from typing import Callable, Optional
 
 import paddle
 
@@ -19,12 +20,12 @@ REMEDY = "try a smaller --learning_rate, --warmup_epochs 1 or --clip_norm 1"
 class NonFiniteError(RunError):
     """A loss, weight or layer output is infinite or NaN. `layer` names the layer, if known."""
 
-    def __init__(self, what: str, layer: str = "", step: Optional[int] = None):
+    def __init__(self, what: str, layer: str = "", step: Optional[int] = None) -> None:
         super().__init__(f"{what}{f' at step {step:,}' if step is not None else ''}{f' ({layer})' if layer else ''}")
         self.what, self.layer, self.step = what, layer, step
 
 
-def is_finite(tensors) -> bool:
+def is_finite(tensors: Iterable[paddle.Tensor]) -> bool:
     """Whether all values of all tensors are finite. Synchronizes with the device once."""
     finite = [paddle.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point() and tensor.size]
     return not finite or bool(paddle.stack(finite).all().item())
@@ -37,7 +38,7 @@ def first_nonfinite(tensors: dict) -> Optional[str]:
     return next(name for name, tensor in tensors.items() if not is_finite([tensor]))
 
 
-def check_loss(loss, model, images, step: int) -> None:
+def check_loss(loss: paddle.Tensor, model: paddle.nn.Layer, images: paddle.Tensor, step: int) -> None:
     """Raise `NonFiniteError`, naming the first non-finite layer, before a non-finite loss changes any weight.
 
     Only on a CPU with one rank: reading the loss in every step would stall a GPU, and one of several ranks must not stop alone.
@@ -49,21 +50,21 @@ def check_loss(loss, model, images, step: int) -> None:
 
 
 @paddle.no_grad()
-def find_nonfinite_layer(model, images) -> str:
+def find_nonfinite_layer(model: paddle.nn.Layer, images: paddle.Tensor) -> str:
     """A description of the first layer, in order of computation, with a non-finite output for `images`; else of the loss."""
-    broken = []
+    broken: list[str] = []
     with monitor_layers(model, broken):
         model(images)
     return broken[0] if broken else "all layer outputs are finite, the loss is not"
 
 
 @contextmanager
-def monitor_layers(model, broken: list):
+def monitor_layers(model: paddle.nn.Layer, broken: list) -> Iterator[None]:
     """Within this context, forward passes append to `broken` each layer with a non-finite output, in order of computation."""
     hooks = []
 
-    def make_hook(name, layer):
-        def hook(layer_, inputs, outputs):
+    def make_hook(name: str, layer: paddle.nn.Layer) -> Callable[..., None]:
+        def hook(layer_: paddle.nn.Layer, inputs: object, outputs: object) -> None:
             if not is_finite(_tensors(outputs)):
                 parameter = first_nonfinite(dict(layer.named_parameters(include_sublayers=False)))
                 broken.append(f"layer {name}, a {type(layer).__name__}: its {parameter or 'output'} is not finite")
@@ -81,7 +82,7 @@ def monitor_layers(model, broken: list):
             hook.remove()
 
 
-def _tensors(outputs) -> list:
+def _tensors(outputs: object) -> list:
     """All tensors in a layer's return value: a tensor or nested tuples, as of a recurrent layer."""
     if isinstance(outputs, (list, tuple)):
         return [tensor for output in outputs for tensor in _tensors(output)]

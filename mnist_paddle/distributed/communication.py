@@ -7,6 +7,9 @@ On a single process every function here is the identity, and Paddle's communicat
 import contextlib
 import functools
 import os
+from collections.abc import MutableMapping
+from types import ModuleType
+from typing import Optional
 
 import numpy as np
 
@@ -95,7 +98,7 @@ def meeting_seconds() -> float:
         raise UsageError(f"{MEETING_SECONDS} must be a number of seconds; it is {os.environ[MEETING_SECONDS]}") from None
 
 
-def use_loopback(environment=os.environ) -> None:
+def use_loopback(environment: MutableMapping[str, str] = os.environ) -> None:
     """Connect the ranks of one machine over 127.0.0.1: its host name may be unknown, or belong to an old address."""
     _, _, port = (environment.get(MASTER) or environment.get(ENDPOINTS, "").split(",")[0]).rpartition(":")
     if port:
@@ -107,7 +110,7 @@ def use_loopback(environment=os.environ) -> None:
         environment["GLOO_SOCKET_IFNAME"] = interface  # else gloo takes the address of the host name
 
 
-def interface_of(address: str):
+def interface_of(address: str) -> Optional[str]:
     """The name of the network interface that has an IPv4 address, or None."""
     import psutil
 
@@ -135,7 +138,7 @@ def _lower_priority(threads: set) -> None:
             os.setpriority(os.PRIO_PROCESS, thread, max(5, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
-def _connected():
+def _connected() -> ModuleType:
     """paddle.distributed of connected ranks; before `start` its functions would wait forever or do nothing."""
     import paddle.distributed as dist
 
@@ -170,11 +173,12 @@ def largest(values: np.ndarray) -> np.ndarray:
         return tensor.numpy()
 
 
-def gather(value) -> list:
+def gather(value: object) -> list:
     """The values of all ranks (arrays, numbers, text, in dicts or lists), by rank; every rank receives all of them."""
     if world_size() == 1:
         return [value]
-    dist, values = _connected(), []
+    values: list = []
+    dist = _connected()
     with watchdog().waiting("a gather"):
         dist.all_gather_object(values, value)
     return values

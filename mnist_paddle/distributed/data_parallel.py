@@ -17,25 +17,25 @@ from .strategy import Strategy
 class DataParallel(Strategy):
     """Gradients averaged by all-reduce."""
 
-    def replicate(self, model):
+    def replicate(self, model: paddle.nn.Layer) -> paddle.nn.Layer:
         """The model in `paddle.DataParallel`, whose backward pass averages the gradients."""
         if self.world_size == 1:
             return model
         with communication.watchdog().waiting("the initial broadcast of the weights"):
             return paddle.DataParallel(model)
 
-    def synchronized(self, model, wanted: bool):
+    def synchronized(self, model: paddle.nn.Layer, wanted: bool) -> contextlib.AbstractContextManager:
         """`no_sync` of `paddle.DataParallel` where no exchange is wanted."""
         return model.no_sync() if isinstance(model, paddle.DataParallel) and not wanted else contextlib.nullcontext()
 
-    def update(self, model, optimizer, share: float) -> None:
+    def update(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, share: float) -> None:
         """The optimizer's step; the backward pass has averaged the gradients already."""
         optimizer.step()
         if self.world_size > 1:
             average_statistics(model, share)
 
 
-def average_statistics(model, share: float) -> None:
+def average_statistics(model: paddle.nn.Layer, share: float) -> None:
     """Average batch norm's running means and variances over the ranks, which have each seen other images.
 
     It is done after every step, not just before an evaluation: a checkpoint of any step then holds what every rank has.

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from ..errors import UsageError
@@ -36,7 +37,7 @@ def launch_env() -> LaunchEnv:
 
 
 @functools.lru_cache(maxsize=8)
-def _parse(*texts) -> LaunchEnv:
+def _parse(*texts: str) -> LaunchEnv:
     given = {name: text for name, text in zip(VARIABLES, texts) if text}
     rank, ranks = _number(given, RANK, 0), _number(given, RANKS, 1, at_least=1)
     if rank >= ranks:
@@ -87,7 +88,7 @@ def _check_launched(given: dict, ranks: int) -> None:
         raise UsageError(f"{ENDPOINTS} names {len(given[ENDPOINTS].split(','))} ranks, but {RANKS}={ranks}: {REMEDY}")
 
 
-def stand_alone(environment=os.environ) -> None:
+def stand_alone(environment: MutableMapping[str, str] = os.environ) -> None:
     """Be a single process, whatever a launcher has left in the environment: for commands that do not run on several ranks."""
     for name in list(environment):
         if name.startswith(("PADDLE_TRAINER", "PADDLE_LOCAL_", "PADDLE_GLOBAL_")) or name in VARIABLES:

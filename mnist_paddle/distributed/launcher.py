@@ -26,14 +26,16 @@ class Machines:
     address: str = communication.LOOPBACK  # under which the ranks of this one are reached; the host name may be out of date
 
 
-def paddle_command(script: Path, flags: list, logs: Path, nproc: int, *, devices=None, machines=None) -> list:
+def paddle_command(
+    script: Path, flags: list, logs: Path, nproc: int, *, devices: Optional[str] = None, machines: Optional[Machines] = None
+) -> list:
     """The command line of Paddle's launcher for `nproc` ranks on this machine."""
     machines = machines or Machines()
     command = [sys.executable, *startup.paddle_module("paddle.distributed.launch")]
     command += ["--log_dir", str(logs), "--host", machines.address]
     command += ["--devices", devices] if devices else ["--nproc_per_node", str(nproc)]
     if machines.count > 1:
-        command += ["--nnodes", str(machines.count), "--rank", str(machines.rank), "--master", machines.endpoint]
+        command += ["--nnodes", str(machines.count), "--rank", str(machines.rank), "--master", str(machines.endpoint)]
     return [*command, str(script), *flags]
 
 
@@ -46,7 +48,7 @@ def visible_gpus(device: str = "auto") -> int:
     return gpu_count()
 
 
-def rank_environment(threads: int, cpu_ranks: int = 0, nproc: int = 1, machines=None) -> dict:
+def rank_environment(threads: int, cpu_ranks: int = 0, nproc: int = 1, machines: Optional[Machines] = None) -> dict:
     """The environment of the ranks: their number of threads, and nothing of a launcher that this process may run under.
 
     `cpu_ranks`: how many ranks there are, where they are not to use GPUs. `nproc` and `machines` let a run print the command

@@ -22,7 +22,7 @@ class ParameterServer(Strategy):
     """Rank 0 makes the update for all ranks. Nothing is exchanged in the backward pass."""
 
     @paddle.no_grad()
-    def update(self, model, optimizer, share: float) -> None:
+    def update(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, share: float) -> None:
         """Send the gradients to the server; its step; receive the parameters."""
         if self.world_size == 1:
             optimizer.step()

@@ -12,11 +12,14 @@ Sending and receiving are layers with a forward and a backward pass, so that the
 on rank 0 `loss.backward()` starts with a gradient that rank 1 sends.
 """
 
+from collections.abc import Sequence
+from typing import Optional
+
 import numpy as np
 import paddle
 import paddle.distributed as dist
 from paddle import nn
-from paddle.autograd import PyLayer
+from paddle.autograd import PyLayer, PyLayerContext
 
 from ..errors import UsageError
 from . import communication
@@ -31,16 +34,16 @@ class Pipeline(Strategy):
     parallel = "model"
     splits_batch = False
 
-    def __init__(self, ranks=None):
+    def __init__(self, ranks: Optional[int] = None) -> None:
         super().__init__(ranks)
-        self.remote_names = set()  # the tensors of the other rank's stage
+        self.remote_names: set[str] = set()  # the tensors of the other rank's stage
 
     @property
     def reports_metrics(self) -> bool:
         """The second rank has the outputs."""
         return self.rank == SECOND
 
-    def local_model(self, model):
+    def local_model(self, model: nn.Layer) -> nn.Layer:
         """This rank's stage: on rank 0 the layers before the split, on rank 1 those after it."""
         layers = list(model.named_children())
         split = find_split(layers)
@@ -76,24 +79,24 @@ def find_split(layers: list) -> int:
 class FirstStage(nn.Sequential):
     """Images [n, 1, 28, 28] -> zeros in the shape of the outputs, which the other rank computes."""
 
-    def __init__(self, layers, outputs):
+    def __init__(self, layers: list, outputs: Sequence[int]) -> None:
         super().__init__(*layers)
         self.outputs = list(outputs)
 
-    def forward(self, images):
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         return Send.apply(super().forward(images), self.outputs)
 
 
 class SecondStage(nn.Sequential):
     """Activations from the first rank -> outputs. Of the images only their number is used."""
 
-    def __init__(self, layers, activations):
+    def __init__(self, layers: list, activations: Sequence[int]) -> None:
         super().__init__(*layers)
         self.activations = list(activations)
         # Paddle calls `backward` only where an input requires a gradient. In a tuple, so that it is no weight of this layer.
         self.anchor = (paddle.to_tensor(np.zeros(1), paddle.get_default_dtype(), stop_gradient=False),)
 
-    def forward(self, images):
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         return super().forward(Receive.apply(self.anchor[0], [len(images), *self.activations]))
 
 
@@ -101,13 +104,13 @@ class Send(PyLayer):
     """Forward: activations to the second rank. Backward: their gradient from it."""
 
     @staticmethod
-    def forward(ctx, activations, outputs):
+    def forward(ctx: PyLayerContext, activations: paddle.Tensor, outputs: Sequence[int]) -> paddle.Tensor:
         ctx.gradient = paddle.empty_like(activations)
         dist.send(activations, dst=SECOND)
         return paddle.zeros([len(activations), *outputs], activations.dtype)
 
     @staticmethod
-    def backward(ctx, unused):
+    def backward(ctx: PyLayerContext, unused: paddle.Tensor) -> paddle.Tensor:
         dist.recv(ctx.gradient, src=SECOND)
         return ctx.gradient
 
@@ -116,12 +119,12 @@ class Receive(PyLayer):
     """Forward: activations from the first rank. Backward: their gradient to it."""
 
     @staticmethod
-    def forward(ctx, anchor, shape):
+    def forward(ctx: PyLayerContext, anchor: paddle.Tensor, shape: Sequence[int]) -> paddle.Tensor:
         activations = paddle.empty(shape, anchor.dtype)
         dist.recv(activations, src=FIRST)
         return activations
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: PyLayerContext, gradient: paddle.Tensor) -> paddle.Tensor:
         dist.send(gradient, dst=FIRST)
         return paddle.zeros([1], gradient.dtype)

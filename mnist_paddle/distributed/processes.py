@@ -17,7 +17,7 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def rank_of(process) -> Optional[int]:
+def rank_of(process: psutil.Process) -> Optional[int]:
     """The rank that Paddle's launcher has given a process; None for other children."""
     try:
         environment = process.environ()
@@ -27,15 +27,16 @@ def rank_of(process) -> Optional[int]:
     return int(number) if number.isdigit() and log_folder and _is_child_of_launcher(process) else None
 
 
-def _is_child_of_launcher(process) -> bool:
+def _is_child_of_launcher(process: psutil.Process) -> bool:
     """A rank is a child of the launcher. Helpers that a rank starts inherit its environment, but are children of the rank."""
     try:
-        return "PADDLE_LOG_DIR" not in process.parent().environ()
-    except (psutil.Error, OSError, AttributeError):
+        parent = process.parent()
+        return parent is not None and "PADDLE_LOG_DIR" not in parent.environ()
+    except (psutil.Error, OSError):
         return False
 
 
-def is_alive(process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     """Whether it still runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -52,7 +53,7 @@ def signal_of(pid: int) -> Optional[int]:
     return code & 0x7F or None
 
 
-def send(process, number: int) -> None:
+def send(process: psutil.Process, number: int) -> None:
     """Send a signal to a process that may be gone."""
     try:
         process.send_signal(number)

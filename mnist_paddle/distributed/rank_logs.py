@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Optional
+from typing import BinaryIO, Optional
 
 # Paddle prints at the start which of its own flags it has changed and that there may be too many threads; C++ prints exceptions
 # that nothing caught. Errors and stops are reported at the end.
@@ -18,7 +18,7 @@ ENVIRONMENTS = ("envlog.*", "backup_env.*", "default.*.log")
 class RankLogs:
     """The logs of one start of the ranks. Paddle's launcher appends to them; what was there before is skipped."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob("status.*"):
@@ -26,7 +26,7 @@ class RankLogs:
         self._sizes = {path: path.stat().st_size for path in [*folder.glob("workerlog.*"), *folder.glob("launch.log")]}
         self._shown = self._sizes.get(folder / "workerlog.0", 0)
 
-    def open_launch_log(self):
+    def open_launch_log(self) -> BinaryIO:
         """The file for the output of Paddle's launcher."""
         return open(self.folder / "launch.log", "ab")
 

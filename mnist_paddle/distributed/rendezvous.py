@@ -32,7 +32,7 @@ def find_master(text: str) -> Master:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--master {text}: {host} has no IPv4 address here ({reason}); use the address of machine 0") from None
-    return Master(text, address, port)
+    return Master(text, str(address), port)
 
 
 def own_address(master: Master) -> str:

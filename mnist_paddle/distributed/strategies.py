@@ -1,5 +1,7 @@
 """The strategies for distributed training, by the names that --parallel and --sync give them."""
 
+from typing import Optional
+
 from .data_parallel import DataParallel
 from .parameter_server import ParameterServer
 from .pipeline import Pipeline
@@ -14,7 +16,7 @@ STRATEGIES = {
 }
 
 
-def choose(parallel: str, sync: str, batch_size: int, ranks=None) -> Strategy:
+def choose(parallel: str, sync: str, batch_size: int, ranks: Optional[int] = None) -> Strategy:
     """The strategy for the ranks that are running, or a plan for `ranks` of them.
 
     Raises `UsageError` where the number of ranks does not suit the strategy or does not divide the batch.

@@ -1,6 +1,7 @@
 """Strategy: what all ways of distributing the training have in common. strategies.py has the table of their names."""
 
 import contextlib
+from typing import Optional
 
 import paddle
 
@@ -16,7 +17,7 @@ class Strategy:
     parallel = "data"  # the name that --parallel gives it
     splits_batch = True  # every rank takes a shard of every batch; else all ranks take the whole batch
 
-    def __init__(self, ranks=None):
+    def __init__(self, ranks: Optional[int] = None) -> None:
         """`ranks`: plan for this many ranks, as rank 0, without being one of several processes."""
         self.rank, self.world_size = (communication.rank(), communication.world_size()) if ranks is None else (0, ranks)
 
@@ -39,22 +40,22 @@ class Strategy:
         """A `UsageError` where this strategy cannot run on so many ranks with batches of this size."""
         limits.check(self.parallel, batch_size, self.world_size)
 
-    def local_model(self, model):
+    def local_model(self, model: paddle.nn.Layer) -> paddle.nn.Layer:
         """The part of the whole network that this rank trains, under the same structured names."""
         return model
 
-    def replicate(self, model):
+    def replicate(self, model: paddle.nn.Layer) -> paddle.nn.Layer:
         """The model to call in training: `local_model`, wrapped where its backward pass exchanges gradients."""
         return model
 
-    def synchronized(self, model, wanted: bool):
+    def synchronized(self, model: paddle.nn.Layer, wanted: bool) -> contextlib.AbstractContextManager:
         """Inside, a backward pass exchanges gradients if `wanted`.
 
         With gradient accumulation it is wanted for the last micro-batch only.
         """
         return contextlib.nullcontext()
 
-    def update(self, model, optimizer, share: float) -> None:
+    def update(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, share: float) -> None:
         """The optimizer's step. `share`: the fraction of the batch that this rank had, from 0 to 1."""
         optimizer.step()
 
@@ -67,12 +68,12 @@ class Strategy:
         return arrays
 
 
-def flatten(tensors: list):
+def flatten(tensors: list) -> paddle.Tensor:
     """All tensors in one 1-D tensor: one message is cheaper than one per tensor."""
     return paddle.concat([tensor.reshape([-1]) for tensor in tensors])
 
 
-def unflatten_into(tensors: list, flat) -> None:
+def unflatten_into(tensors: list, flat: paddle.Tensor) -> None:
     """Copy the values of a flattened tensor back into the tensors."""
     for tensor, values in zip(tensors, paddle.split(flat, [tensor.size for tensor in tensors])):
         tensor.set_value(values.reshape(tensor.shape))

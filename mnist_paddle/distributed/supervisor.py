@@ -9,9 +9,10 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional, Protocol
 
 import psutil
 
@@ -39,7 +40,7 @@ class Failure:
     signal: Optional[int]
     error: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         how = f"exit status {self.status}"
         if self.status is None:
             name = signal_name(self.signal) if self.signal else "a signal"
@@ -47,26 +48,43 @@ class Failure:
         return f"rank {self.rank} died first, {how}" + (f": {self.error}" if self.error else "")
 
 
+class Stops(Protocol):
+    """The user's signals."""
+
+    def take(self) -> Optional[int]:
+        """Each signal once, or None."""
+
+
 class Supervisor:
     """Starts the ranks of one training on this machine and watches them until all have ended."""
 
-    def __init__(self, command: list, count: int, logs: Path, *, environment: dict, show, start_timeout: float = math.inf):
+    def __init__(
+        self,
+        command: list,
+        count: int,
+        logs: Path,
+        *,
+        environment: dict,
+        show: Callable[[str], object],
+        start_timeout: float = math.inf,
+    ) -> None:
         """`command`: of Paddle's launcher, for `count` ranks; `show(line)` receives the lines of the first of them.
 
         `start_timeout`: seconds until the first rank must have started; Paddle's launcher waits for other machines forever.
         """
         self.count, self.show, self.start_timeout = count, show, start_timeout
         self.logs = RankLogs(logs)
-        self.pids = {}  # rank -> pid, of all ranks that have been seen
-        self.alive = {}  # pid -> (process, rank)
-        self.ended_at = {}  # rank -> time
-        self.signals = {}  # rank -> the signal that ended it, or None
-        self.ended_when_told = set()  # the ranks that ended after they had been sent a signal
-        self.sent = None  # the signal that was sent to the ranks last
-        self.requested = []  # the signals that the user sent, in their order
+        self.pids: dict[int, int] = {}  # rank -> pid, of all ranks that have been seen
+        self.alive: dict[int, tuple[psutil.Process, int]] = {}  # pid -> (process, rank)
+        self.ended_at: dict[int, float] = {}  # rank -> time
+        self.signals: dict[int, Optional[int]] = {}  # rank -> the signal that ended it, or None
+        self.ended_when_told: set[int] = set()  # the ranks that ended after they had been sent a signal
+        self.sent: Optional[int] = None  # the signal that was sent to the ranks last
+        self.requested: list[int] = []  # the signals that the user sent, in their order
         self.late = False  # no rank has started in time
-        self.failure = None  # the first, once all have ended
-        self.first_death, self.started_at, self.deadline = None, time.monotonic(), math.inf
+        self.failure: Optional[Failure] = None  # the first, once all have ended
+        self.first_death: Optional[float] = None
+        self.started_at, self.deadline = time.monotonic(), math.inf
         with self.logs.open_launch_log() as log:
             # In a session of its own: Ctrl-C reaches this process only, which passes it on to the ranks.
             self.process = subprocess.Popen(
@@ -79,7 +97,7 @@ class Supervisor:
                 preexec_fn=end_with_parent,
             )
 
-    def watch(self, stop) -> int:
+    def watch(self, stop: Stops) -> int:
         """Wait until all ranks have ended; the exit status of the training.
 
         `stop.take()` returns each signal of the user's once, or None.
@@ -178,10 +196,10 @@ class Supervisor:
         """The exit status that a rank has left, or None."""
         return self.logs.exit_status(self.pids[rank])
 
-    def failed(self, besides=()) -> list[int]:
+    def failed(self, besides: Iterable[int] = ()) -> list[int]:
         """The ranks that ended neither well nor by a signal of `besides`, which they were sent, in the order of their ends."""
         expected = {0, *(128 + number for number in besides)}
-        return [rank for rank in sorted(self.ended_at, key=self.ended_at.get) if self.exit_status(rank) not in expected]
+        return [rank for rank in sorted(self.ended_at, key=self.ended_at.__getitem__) if self.exit_status(rank) not in expected]
 
     def first_failure(self) -> Optional[Failure]:
         """The failure that caused the others: ranks that only lost the connection come after those that they lost."""
@@ -225,7 +243,7 @@ class Supervisor:
         """Why the training ended, in one line."""
         failure = self.failure
         if self.requested and (not failure or (failure.signal in self.requested and not failure.error)):
-            number = failure.signal if failure else self.requested[-1]
+            number = failure.signal if failure and failure.signal else self.requested[-1]
             return f"stopped by {signal_name(number)} before the training began"
         # The training itself reports wrong usage, stops and divergence completely; for the rest there are logs to read.
         if failure and failure.error and (self.requested or failure.status == USAGE or DIVERGED.search(failure.error)):

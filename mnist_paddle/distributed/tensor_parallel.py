@@ -8,16 +8,20 @@ the gradient of the output, and the gradient of the input is summed. The activat
 nothing has to be exchanged there. All other layers are the same on every rank, and all ranks take the whole batch.
 """
 
+from typing import Optional, Union
+
 import numpy as np
 import paddle
 import paddle.distributed as dist
 import paddle.nn.functional as F
 from paddle import nn
-from paddle.autograd import PyLayer
+from paddle.autograd import PyLayer, PyLayerContext
 
 from ..errors import UsageError
 from . import communication
 from .strategy import Strategy, flatten, unflatten_into
+
+Array = Union[np.ndarray, paddle.Tensor]
 
 
 class TensorParallel(Strategy):
@@ -26,9 +30,9 @@ class TensorParallel(Strategy):
     parallel = "columns"
     splits_batch = False
 
-    def __init__(self, ranks=None):
+    def __init__(self, ranks: Optional[int] = None) -> None:
         super().__init__(ranks)
-        self.axes = {}  # parameter name -> the axis along which it is split
+        self.axes: dict[str, int] = {}  # parameter name -> the axis along which it is split
         self.width = 0  # columns of the first layer of the pair, all ranks together
 
     @property
@@ -36,7 +40,7 @@ class TensorParallel(Strategy):
         """All ranks have the same outputs; rank 0 reports them."""
         return self.rank == 0
 
-    def local_model(self, model):
+    def local_model(self, model: nn.Layer) -> nn.Layer:
         """The network with this rank's slices in place of the pair."""
         layers = list(model.named_children())
         first, last = find_pair(layers)
@@ -61,20 +65,20 @@ class TensorParallel(Strategy):
         count = self.width // self.world_size
         return slice(self.rank * count, (self.rank + 1) * count)
 
-    def slice_of(self, array, axis: int):
+    def slice_of(self, array: Array, axis: int) -> Array:
         """This rank's slice of an array or tensor along an axis."""
         return array[self.columns()] if axis == 0 else array[:, self.columns()]
 
     def local_arrays(self, arrays: dict) -> dict:
         """This rank's slices of the arrays that are split, and all other arrays."""
-        return {
-            key: self.slice_of(array, self.axis(key)) if self.is_split(key, array) else array for key, array in arrays.items()
-        }
+        return {key: self.own_slice(key, array) for key, array in arrays.items()}
 
-    def is_split(self, key: str, array) -> bool:
-        """Whether a checkpoint's array is one of those that are split. A damaged one stays whole; restoring it then fails."""
+    def own_slice(self, key: str, array: Array) -> Array:
+        """This rank's slice of a checkpoint's array, if it is split. A damaged one stays whole; restoring it then fails."""
         axis = self.axis(key)
-        return axis is not None and array.ndim > axis and array.shape[axis] == self.width
+        if axis is None or array.ndim <= axis or array.shape[axis] != self.width:
+            return array
+        return self.slice_of(array, axis)
 
     def full_arrays(self, arrays: dict) -> dict:
         """The slices of all ranks side by side; of what every rank has, one copy."""
@@ -83,7 +87,7 @@ class TensorParallel(Strategy):
         return {key: joined.get(key, array) for key, array in arrays.items()}
 
     @paddle.no_grad()
-    def update(self, model, optimizer, share: float) -> None:
+    def update(self, model: nn.Layer, optimizer: paddle.optimizer.Optimizer, share: float) -> None:
         """The optimizer's step, with rank 0's gradients for the parameters that every rank has.
 
         They are equal already where sums are rounded the same way. On a GPU they need not be, and the weights would drift apart.
@@ -96,7 +100,7 @@ class TensorParallel(Strategy):
             unflatten_into(common, gradients)
         optimizer.step()
 
-    def axis(self, key: str):
+    def axis(self, key: str) -> Optional[int]:
         """The axis along which model/NAME, optimizer/NAME/ACCUMULATOR, ... is split; None where it is not."""
         _, name, *accumulator = key.split("/")
         return None if accumulator and "pow" in accumulator[0] else self.axes.get(name)  # powers of beta are single numbers
@@ -121,33 +125,33 @@ def find_pair(layers: list) -> tuple[int, int]:
 class ColumnLinear(nn.Layer):
     """[n, in] -> this rank's columns [n, out / N]."""
 
-    def __init__(self, weight, bias):
+    def __init__(self, weight: paddle.Tensor, bias: paddle.Tensor) -> None:
         super().__init__()
         self.weight, self.bias = _parameter(self, weight), _parameter(self, bias)
 
-    def forward(self, inputs):
+    def forward(self, inputs: paddle.Tensor) -> paddle.Tensor:
         return F.linear(SumBackward.apply(inputs), self.weight, self.bias)
 
 
 class RowLinear(nn.Layer):
     """This rank's columns [n, in / N] -> [n, out], the same on every rank."""
 
-    def __init__(self, weight, bias):
+    def __init__(self, weight: paddle.Tensor, bias: paddle.Tensor) -> None:
         super().__init__()
         self.weight, self.bias = _parameter(self, weight), _parameter(self, bias)
 
-    def forward(self, inputs):
+    def forward(self, inputs: paddle.Tensor) -> paddle.Tensor:
         return SumForward.apply(F.linear(inputs, self.weight)) + self.bias
 
 
 class SliceDropout(nn.Layer):
     """Dropout of a slice by the mask of the whole layer: all ranks draw the same mask and take their columns of it."""
 
-    def __init__(self, rate: float, width: int, columns: slice):
+    def __init__(self, rate: float, width: int, columns: slice) -> None:
         super().__init__()
         self.rate, self.width, self.columns = rate, width, columns
 
-    def forward(self, inputs):
+    def forward(self, inputs: paddle.Tensor) -> paddle.Tensor:
         if not self.training:
             return inputs
         return inputs * F.dropout(paddle.ones([len(inputs), self.width], inputs.dtype), self.rate)[:, self.columns]
@@ -157,13 +161,13 @@ class SumForward(PyLayer):
     """Forward: the sum over the ranks. Backward: the gradient unchanged, since every rank has all of it."""
 
     @staticmethod
-    def forward(ctx, partial):
+    def forward(ctx: PyLayerContext, partial: paddle.Tensor) -> paddle.Tensor:
         total = partial.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: PyLayerContext, gradient: paddle.Tensor) -> paddle.Tensor:
         return gradient.clone()
 
 
@@ -171,16 +175,16 @@ class SumBackward(PyLayer):
     """Forward: the input unchanged, since every rank has it. Backward: the sum over the ranks' partial gradients."""
 
     @staticmethod
-    def forward(ctx, inputs):
+    def forward(ctx: PyLayerContext, inputs: paddle.Tensor) -> paddle.Tensor:
         return inputs.clone()
 
     @staticmethod
-    def backward(ctx, partial):
+    def backward(ctx: PyLayerContext, partial: paddle.Tensor) -> paddle.Tensor:
         total = partial.clone()
         dist.all_reduce(total)
         return total
 
 
-def _parameter(layer, values):
+def _parameter(layer: nn.Layer, values: paddle.Tensor) -> paddle.Tensor:
     """A parameter of the layer with these initial values."""
     return layer.create_parameter(values.shape, dtype=values.dtype, default_initializer=nn.initializer.Assign(values.numpy()))

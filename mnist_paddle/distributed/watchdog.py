@@ -18,6 +18,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable, Optional
 
 from ..errors import LostConnection
 from ..system.console import error_line, fail, report_status, status_file
@@ -49,10 +52,11 @@ if not select.select([0], [], [], float(seconds))[0]:
 class Watchdog:
     """Knows what this rank is waiting for and since when, and ends the process when that takes too long."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._stall_seconds, self._advice = 0.0, ""
-        self._operation, self._since, self._at_least = None, 0.0, 0.0
-        self._thread = None
+        self._operation: Optional[str] = None
+        self._since, self._at_least = 0.0, 0.0
+        self._thread: Optional[threading.Thread] = None
 
     def start(self, stall_seconds: float) -> None:
         """From now on no wait for other ranks lasts longer than this (0: no limit). Starting again sets a new limit."""
@@ -67,7 +71,7 @@ class Watchdog:
         self._advice = f"; {advice}" if advice else ""
 
     @contextlib.contextmanager
-    def waiting(self, operation: str, at_least: float = 0.0):
+    def waiting(self, operation: str, at_least: float = 0.0) -> Iterator[None]:
         """Inside, this rank may have to wait for the others. `at_least`: seconds that are allowed whatever the limit.
 
         Raises `LostConnection` where the communication fails.
@@ -86,7 +90,7 @@ class Watchdog:
             self._operation = None
 
     @contextlib.contextmanager
-    def connecting(self, at_least: float):
+    def connecting(self, at_least: float) -> Iterator[None]:
         """Inside, the ranks connect: a wait in C++ that holds Python's lock."""
         limit = max(self._stall_seconds, at_least) if self._stall_seconds else 0.0
         with self.waiting("startup", at_least):
@@ -115,7 +119,7 @@ class Watchdog:
         if not sys.platform.startswith("linux"):
             return
 
-        def aborted(number):
+        def aborted(number: int) -> None:
             if self._operation is not None:
                 self._end("the connection broke")
             signal.signal(signal.SIGABRT, signal.SIG_DFL)
@@ -137,7 +141,7 @@ def watchdog() -> Watchdog:
 
 
 @contextlib.contextmanager
-def _ended_from_outside(seconds: float, line: str, status: int, status_file=None):
+def _ended_from_outside(seconds: float, line: str, status: int, status_file: Optional[Path] = None) -> Iterator[None]:
     """Inside, this process has `seconds` (0: no limit); then `line` goes to stderr and the process exits with `status`.
 
     `status_file`: where to write the exit status for a launcher that does not see it.
@@ -152,7 +156,8 @@ def _ended_from_outside(seconds: float, line: str, status: int, status_file=None
         yield
     finally:
         disarm()
-        helper.stdin.close()
+        if helper.stdin:
+            helper.stdin.close()
         if helper.wait() == EXPIRED:
             os._exit(status)
 
@@ -176,7 +181,7 @@ class _Interval(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_long) for name in ("repeat", "repeat_nanoseconds", "seconds", "nanoseconds"))
 
 
-def _exit_after(seconds: float, status: int):
+def _exit_after(seconds: float, status: int) -> Callable[[], object]:
     """Let the C library call _exit(status) after this time. Returns a function that cancels it.
 
     Where the C library has no such timers (macOS), the helper ends the process with SIGKILL.

@@ -1,0 +1,20 @@
+"""One run: its setup and state, the run folder, checkpoints, resume, the report."""
+
+__all__ = [
+    "checkpoint",
+    "checkpoints",
+    "commands",
+    "compare",
+    "endings",
+    "evaluation",
+    "folder",
+    "load",
+    "preflight",
+    "recording",
+    "resume",
+    "sanity",
+    "setup",
+    "state",
+    "stopping",
+    "summary",
+]

@@ -1,7 +1,7 @@
 """The checkpoints of a run folder: `last`, `best`, the numbered ones that --keep asks for, and `final`.
 
-All ranks call these functions, the main one writes. The order of writing makes every moment safe to be killed in: `last` says
-which step was best, and is there before `best` is replaced.
+All ranks call these functions; the main rank writes. The order of writing makes it safe to be killed at any moment: `last` says
+which step was best, and is written before `best` is replaced.
 """
 
 from pathlib import Path
@@ -49,11 +49,11 @@ def is_old(setup: Setup, state: State) -> bool:
 
 
 def facts(setup: Setup, state: State) -> dict:
-    """What a checkpoint says of its run besides State."""
+    """What a checkpoint records of its run besides State."""
     return {
         "run": state.run,
         **({"own_model": True} if state.own_model else {}),
-        "config": setup.folder.settings,
+        "config": setup.settings,
         "data": setup.fingerprint,
         "world_size": communication.world_size(),
         "versions": versions(),
@@ -80,6 +80,12 @@ def write(setup: Setup, name: str, arrays: dict, progress: dict) -> None:
         checkpoint.save(path(setup, name), arrays, progress)
 
 
+def write_settings(setup: Setup, state: State) -> None:
+    """Write config.yaml, which says where no setting names the network."""
+    note = ["the network was given in Python, fit(..., model=network); `model` below is not it"] * state.own_model
+    setup.folder.write_settings(setup.settings, *note)
+
+
 def path(setup: Setup, name: str) -> Path:
     """The file of a checkpoint."""
     return setup.folder.path / f"{name}{checkpoint.SUFFIX}"
@@ -95,6 +101,6 @@ def prune(setup: Setup, step: int) -> None:
     if communication.is_main():
         newest = path(setup, numbered_name(step))
         pattern = f"step_{'[0-9]' * 8}{checkpoint.SUFFIX}"
-        numbered = sorted(path for path in setup.folder.path.glob(pattern) if path <= newest)
+        numbered = sorted(file for file in setup.folder.path.glob(pattern) if file <= newest)
         for old in numbered[: -setup.config.keep]:
             old.unlink()

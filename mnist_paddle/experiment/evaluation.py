@@ -1,14 +1,17 @@
-"""Measuring a network on a split, alone or shared between ranks."""
+"""Evaluating a network on a split, on one rank or sharded over several."""
 
 from contextlib import nullcontext
+from typing import Callable, Optional
 
 import numpy as np
 import paddle
 
+from ..data.dataset import Split
 from ..data.loader import normalize, shard
 from ..diagnostics.finite import NonFiniteError, monitor_layers
 from ..distributed import communication
 from ..distributed.data_parallel import DataParallel
+from ..distributed.strategy import Strategy
 from ..metrics import Evaluation
 from ..system.global_state import fresh_global_state
 
@@ -17,19 +20,25 @@ BATCH = 500
 
 @fresh_global_state()
 @paddle.no_grad()
-def evaluate(model, split, loss_function, strategy=None) -> Evaluation:
-    """Outputs and losses for every example of a split, each counted once however many ranks share the work.
+def evaluate(
+    model: paddle.nn.Layer,
+    split: Split,
+    loss_function: Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor],
+    strategy: Optional[Strategy] = None,
+) -> Evaluation:
+    """Outputs and losses for every example of a split, each counted once for any number of ranks.
 
     `strategy` is that of a State whose model is `model`; without it every rank has the whole network. Raises
     `NonFiniteError`, with the layer, where the network's numbers are infinite or NaN, even where the outputs hide it.
     """
     strategy = strategy or DataParallel()
     model.eval()
-    # Ranks take whole batches, the same ones for any number of ranks: other batches would round the sums differently.
+    # Ranks take whole batches, the same for any number of ranks: other batches would round the sums differently.
     batches = [slice(start, start + BATCH) for start in range(0, len(split), BATCH)]
-    tables, broken = {}, []
+    tables: dict[int, np.ndarray] = {}
+    broken: list[str] = []
     for number, batch in enumerate(batches[shard(batches, strategy.shard_index, strategy.shard_count)]):
-        # The layers are watched over the first batch; of the others the losses tell.
+        # Layers are monitored in the first batch; in the others the losses show what is not finite.
         with communication.watchdog().waiting("an evaluation"), nullcontext() if number else monitor_layers(model, broken):
             outputs = model(paddle.to_tensor(normalize(split.images[batch])[:, None]))
             losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))

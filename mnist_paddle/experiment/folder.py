@@ -7,94 +7,113 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Optional
+from types import TracebackType
+from typing import Callable, Optional, Union
 
 from filelock import Timeout
 from tqdm import tqdm
 
-from ..config import Config, settings_of
+from ..data.dataset import Split
 from ..distributed import communication
 from ..errors import RunError, UsageError
+from ..metrics import Evaluation
 from ..settings import file
 from ..system import console, locks
 from ..system.files import to_json, write_atomically
+from ..system.paths import StrPath
 from ..system.signals import StopRequest
 from ..tracking import curves, graph, plots
 
 # What marks a folder as one that holds a run.
 MARKS = ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json")
 LOCK = ".lock"
+Log = Callable[[str], None]
 
 
 class RunFolder:
     """The folder of one run: its settings, curves and figures. Off the main rank nothing is written and nothing logged.
 
-    `create` makes it, `lock` and `reopen` take up an existing one. Used as a context manager: leaving it closes all files, and a
-    run that stops early gets its curves drawn first.
+    `create` makes it; `lock` and `reopen` open an existing one. A context manager: leaving it closes all files, after drawing
+    the curves of a run that stops early.
     """
 
-    def __init__(self, config: Config, log=None):
-        self.settings = settings_of(config)
-        self.main, self.dry_run = communication.is_main(), config.dry_run
-        self.log = (log or to_terminal) if self.main else lambda text: None
-        self.path: Optional[Path] = None
+    def __init__(self, log: Optional[Log] = None, *, dry_run: bool = False) -> None:
+        self.main, self.dry_run = communication.is_main(), dry_run
+        self.log: Log = (log or to_terminal) if self.main else lambda text: None
+        self._path: Optional[Path] = None
         self.saved: Optional[int] = None  # the step of the newest checkpoint
-        self.curves = curves.open_curves(None, enabled=False)
+        self.curves: Union[curves.Curves, curves.SilentCurves] = curves.SilentCurves()
         self._stack = ExitStack()
 
-    def __enter__(self):
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a folder by now: never off the main rank."""
+        return self._path is not None
+
+    @property
+    def path(self) -> Path:
+        """The folder, on the main rank once it is open."""
+        if self._path is None:
+            raise RuntimeError("no run folder is open")
+        return self._path
+
+    def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, RunError) and self.path and not self.dry_run:
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        if isinstance(error, RunError) and self.is_open and not self.dry_run:
             self.draw_stop()
         self.curves.close()
         self._stack.close()
 
-    def create(self, output_dir, name: str) -> None:
+    def create(self, output_dir: Optional[StrPath], name: str) -> None:
         """Make the folder of a new run; a dry run gets a temporary one, which is removed at the end.
 
-        Raises `UsageError` where it holds a run already, can't be written, or is being written by another process.
+        Raises `UsageError` if it already holds a run, can't be written, or is being written by another process.
         """
         if not self.main:
             return
         if self.dry_run:
-            self.path = Path(tempfile.mkdtemp(prefix="dry_run_"))
+            self._path = Path(tempfile.mkdtemp(prefix="dry_run_"))
             self._stack.callback(shutil.rmtree, self.path, ignore_errors=True)
         else:
-            self.path = make_folder(output_dir, name)
+            self._path = make_folder(output_dir, name)
         self.lock(self.path)
         self.curves = curves.open_curves(self.path, enabled=True, log=self.log)
 
     def lock(self, path: Path) -> None:
-        """Keep other processes from writing into the folder of a run until this one ends."""
+        """Keep other processes out of the folder of a run until this one ends."""
         if self.main:
             self._stack.enter_context(locked(path))
 
     def reopen(self, path: Path, lengths: dict) -> None:
-        """Take up a locked folder where a checkpoint was written: `lengths` are those of the curves' files."""
+        """Open a locked folder as it was when a checkpoint was written; `lengths` are those of the curves' files then."""
         if not self.main:
             return
-        self.path = path
-        for line in reopen(path, lengths):
+        self._path = path
+        for line in rewind(path, lengths):
             self.log(line)
         self.curves = curves.open_curves(path, enabled=True, log=self.log)
 
-    def write_settings(self) -> None:
-        """Write config.yaml, which --config takes again."""
+    def write_settings(self, settings: dict, *comments: str) -> None:
+        """Write config.yaml, which --config reads, below lines of comment."""
         if self.main:
-            write_atomically(self.path / "config.yaml", file.dump(self.settings).encode())
+            text = "".join(f"# {line}\n" for line in comments) + file.dump(settings)
+            write_atomically(self.path / "config.yaml", text.encode())
 
     def write_json(self, name: str, content: dict) -> None:
-        """Write a JSON file, whole or not at all."""
+        """Write a JSON file atomically."""
         if self.main:
             write_atomically(self.path / name, (to_json(content, indent=2) + "\n").encode())
 
     @contextmanager
-    def drawing(self, model: str, arguments: dict):
-        """Draw the network graph beside what happens inside."""
+    def drawing_graph(self, model: str, arguments: dict) -> Iterator[None]:
+        """Draw the network graph in another process meanwhile."""
         if not self.main:
             yield
             return
@@ -105,46 +124,46 @@ class RunFolder:
             if process is not None:
                 graph.finish(process, self.log)
 
-    def pictures(self, step: int, split, found, report: dict) -> None:
-        """The figures of the test set, and the same in VisualDL: what was mistaken for what."""
+    def draw_test(self, step: int, split: Split, evaluation: Evaluation) -> None:
+        """The figures of the test set, and the same in VisualDL: which images were mistaken for what."""
         if not self.main:
             return
-        worst = found.worst(24)
-        captions = found.captions(worst)
-        self.draw_curves()
-        self.figure("confusion.png", plots.draw_confusion, found.confusion)
+        worst = evaluation.worst(24)
+        captions = evaluation.captions(worst)
+        self.figure("confusion.png", plots.draw_confusion, evaluation.confusion)
         self.figure("mistakes.png", plots.draw_mistakes, split.images[worst], captions)
-        self.curves.images(step, "test/wrongly_recognised", split.images[worst], captions)
-        self.curves.pr_curves(step, found.labels, found.probabilities)
-        self.curves.hyperparameters(self.settings, report["test_accuracy"], step)
+        self.curves.images(step, "test/mistakes", split.images[worst], captions)
+        self.curves.pr_curves(step, evaluation.labels, evaluation.probabilities)
 
     def draw_curves(self) -> None:
         """The training so far as plots/curves.png."""
+        if not self.main:
+            return
         self.figure("curves.png", plots.draw_curves, self.path / curves.METRICS)
 
-    def figure(self, name: str, draw, *content) -> None:
-        """One figure in plots/, under the run's name. One that can't be drawn costs a line, a full disk is the run's error."""
+    def figure(self, name: str, draw: Callable[..., None], *content: object) -> None:
+        """One figure in plots/, titled with the run's name. If it can't be drawn, the log says so; a full disk ends the run."""
 
-        def data() -> bytes:
-            picture = io.BytesIO()
-            draw(*content, picture, self.path.absolute().name)
-            return picture.getvalue()
+        def render() -> bytes:
+            buffer = io.BytesIO()
+            draw(*content, buffer, self.path.absolute().name)
+            return buffer.getvalue()
 
-        found = self.curves.attempt(name, data)
-        if found:
+        png = self.curves.attempt(name, render)
+        if png:
             (self.path / "plots").mkdir(exist_ok=True)
-            (self.path / "plots" / name).write_bytes(found)
+            (self.path / "plots" / name).write_bytes(png)
 
     def draw_stop(self) -> None:
-        """The curves of a run that ends early. Everything that counts is saved by now, so nothing here may change how it ends."""
-        # A second signal is heard after the figure, which takes a second.
+        """The curves of a run that ends early. Its checkpoints are saved by now, so nothing here may change how it ends."""
+        # A second signal is handled after the figure, which takes a second.
         with contextlib.suppress(OSError), StopRequest():
             if (self.path / curves.METRICS).stat().st_size:
                 self.draw_curves()
 
 
 def to_terminal(text: str) -> None:
-    """Print above the progress bar. A run goes on when nobody reads along any more."""
+    """Print above the progress bar. Training continues when the terminal is closed."""
     if not console.is_open(sys.stdout):
         return
     try:
@@ -156,8 +175,8 @@ def to_terminal(text: str) -> None:
 
 
 @contextmanager
-def locked(folder: Path):
-    """Inside, no other process writes into the run folder; the lock goes with the process, however it ends."""
+def locked(folder: Path) -> Iterator[None]:
+    """Inside, no other process writes into the run folder; the lock ends with the process, however that ends."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locks.locked(folder / LOCK))
@@ -169,12 +188,12 @@ def locked(folder: Path):
         yield
 
 
-def reopen(folder: Path, lengths: dict) -> list[str]:
-    """Bring a run folder back to where a checkpoint was written; returns what there is to say about it."""
+def rewind(folder: Path, lengths: dict) -> list[str]:
+    """Bring a run folder back to where a checkpoint was written; returns lines for the log."""
     try:
         for mark in ("*.safetensors", "config.yaml", "report.json"):
-            for rest in folder.glob(f".{mark}.*.tmp"):  # of a process that died while it wrote
-                rest.unlink()
+            for leftover in folder.glob(f".{mark}.*.tmp"):  # of a process that was killed while it wrote
+                leftover.unlink()
         return curves.rewind(folder, lengths)
     except OSError as error:
         raise UsageError(
@@ -182,15 +201,15 @@ def reopen(folder: Path, lengths: dict) -> list[str]:
         ) from None
 
 
-def make_folder(output_dir, name: str) -> Path:
+def make_folder(output_dir: Optional[StrPath], name: str) -> Path:
     """The empty folder of a new run: `output_dir`, or runs/NAME-DATE with a number behind it where that is taken."""
     try:
         if output_dir is not None:
             folder = Path(output_dir)
             # An empty metrics.jsonl is what a run leaves that was killed in its first moment.
-            held = [mark for mark in MARKS if (folder / mark).exists() and (folder / mark).stat().st_size]
-            if held:
-                raise UsageError(f"{folder} already holds a run ({held[0]}); go on with --resume, or give another --output_dir")
+            marks = [mark for mark in MARKS if (folder / mark).exists() and (folder / mark).stat().st_size]
+            if marks:
+                raise UsageError(f"{folder} already holds a run ({marks[0]}); add --resume, or give another --output_dir")
             folder.mkdir(parents=True, exist_ok=True)
         else:
             folder = _new_folder(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -207,13 +226,13 @@ def make_folder(output_dir, name: str) -> Path:
     return folder
 
 
-def _new_folder(wanted: Path) -> Path:
-    """Two runs that start in the same second must not share a folder: mkdir decides who is first."""
+def _new_folder(base: Path) -> Path:
+    """Two runs that start in the same second must not share a folder: mkdir decides which is first."""
     for number in range(1000):
-        folder = wanted if number == 0 else Path(f"{wanted}-{number}")
+        folder = base if number == 0 else Path(f"{base}-{number}")
         try:
             folder.mkdir(parents=True)
             return folder
         except FileExistsError:
             continue
-    raise UsageError(f"{wanted}: a thousand runs of this name; give --output_dir")
+    raise UsageError(f"{base}: a thousand runs of this name; give --output_dir")

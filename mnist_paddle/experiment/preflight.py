@@ -1,4 +1,4 @@
-"""What a launched training can be refused for before a rank or a folder is made; the rest is found by the ranks themselves."""
+"""What a launched training is refused for before a rank or a folder exists; the ranks find the rest themselves."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ ARGUMENTS = ("model_args", "loss_args", "optimizer_args", "schedule_args")
 
 
 def check(config: Config, ranks: int) -> None:
-    """A `UsageError` where so many ranks can't train this way, or not this network, or not with these files.
+    """Raise `UsageError` if that many ranks can't train with this strategy, this network or these files.
 
     Paddle is imported, which takes a second, only where the network has to be built to know.
     """
@@ -26,17 +26,17 @@ def check(config: Config, ranks: int) -> None:
 
 
 def check_data(config: Config) -> None:
-    """Read data of the user's own, where that is quick, and plan the steps over it."""
+    """Read data of the user's own, if that is quick, and make the schedule for it."""
     if config.data_dir is not None and _is_large(Path(config.data_dir).expanduser()):
         return
     dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, log=lambda text: None)
     if not len(dataset.test) or not len(dataset.train):
-        return  # what that means, the training says
+        return  # training refuses it with the reason
     schedule_for(config, len(dataset.train))
 
 
 def _is_large(path: Path) -> bool:
-    """Whether a folder holds so many files that reading it takes long."""
+    """Whether a folder has too many files to read twice."""
     count = 0
     for _, _, names in os.walk(path):
         count += len(names)
@@ -46,7 +46,7 @@ def _is_large(path: Path) -> bool:
 
 
 def check_network(config: Config, ranks: int) -> None:
-    """Build what the first rank would, on the processor, from the weights that it would begin with."""
+    """Build what the first rank would, on the CPU, from the weights that it would start with."""
     with importing_paddle():
         import paddle
 

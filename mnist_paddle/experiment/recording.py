@@ -1,4 +1,4 @@
-"""What is recorded while a run trains: points on the curves, evaluations, lines of the log."""
+"""What is recorded during training: points on the curves, evaluations, lines of the log."""
 
 import math
 import time
@@ -51,7 +51,7 @@ def training_point(setup: Setup, state: State) -> None:
     track(setup, state, "train", **state.figures, learning_rate=setup.schedule.rate(state.step - 1), images_per_second=speed)
 
 
-def run_evaluation(setup: Setup, state: State) -> None:
+def validate(setup: Setup, state: State) -> None:
     """Evaluate, keep the best weights, and log one line: the means of the epoch and the figures of the validation set."""
     check_weights(state)
     line, better = f"epoch {setup.schedule.epoch(state.step):g}", True
@@ -75,8 +75,8 @@ def run_evaluation(setup: Setup, state: State) -> None:
     setup.log(f"{line}  ({state.images / max(state.seconds, 1e-9):,.0f} images/s)")
 
 
-def track(setup: Setup, state: State, split: str, **values) -> None:
-    """One point on the curves of a split, for the files and for the caller of `fit`."""
+def track(setup: Setup, state: State, split: str, **values: float) -> None:
+    """One point on the curves of a split, for the files and for `on_point`."""
     epoch = setup.schedule.epoch(state.step)
     setup.folder.curves.scalars(state.step, epoch, split, **values)
     if setup.on_point and communication.is_main():

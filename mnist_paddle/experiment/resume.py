@@ -1,22 +1,31 @@
 """Resuming a run, in three verbs: find the checkpoint, check that it fits this setup, apply it to the state."""
 
+import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ..config import Config, is_sane, make_config, refused_changes
+from ..data.dataset import Dataset
 from ..distributed import communication
 from ..errors import UsageError
-from ..schedules import Schedule
 from ..system.paths import recorded_data
 from . import checkpoint, checkpoints
 from .folder import RunFolder
-from .setup import Setup, check_ranks_agree, schedule_for
+from .setup import Setup, check_ranks_agree, data_settings, schedule_for
 from .state import State, restore
 
 # What a checkpoint must hold, besides State's own numbers, for a run to be resumed from it.
-KINDS = {"config": dict, "curves": dict, "seconds": (int, float), "images": int, "world_size": int, "data": str, "run": str}
+KINDS: dict[str, Any] = {
+    "config": dict,
+    "curves": dict,
+    "seconds": (int, float),
+    "images": int,
+    "world_size": int,
+    "data": str,
+    "run": str,
+}
 
 
 @dataclass(frozen=True)
@@ -34,34 +43,55 @@ class Found:
         return int(self.progress["step"])
 
     @property
+    def settings(self) -> dict:
+        """The settings of the run so far."""
+        return self.progress["config"]
+
+    @property
     def config(self) -> Config:
-        """The settings of the run before."""
-        return make_config(self.progress["config"])
+        """The same as a Config."""
+        return make_config(self.settings)
 
 
-def find(config: Config, folder: RunFolder) -> Optional[Found]:
+def find(config: Config, folder: RunFolder, dataset: Optional[Dataset] = None) -> Optional[Found]:
     """The checkpoint that --resume names, with its run folder locked; None for a new run.
 
     Raises `UsageError` where there is none, where it is damaged, and where the settings change what may not change.
     """
     if not config.resume:
         return None
-    place = checkpoint.to_resume(config.output_dir)[0]
     # Locked before it is read, so that no other process resumes the same run meanwhile.
-    folder.lock(place)
-    found = read(config)
-    if config.data_dir is not None and config.data_dir == found.progress["config"].get("data_dir"):
-        recorded_data(config.data_dir, place)
+    folder.lock(checkpoint.to_resume(config.output_dir)[0])
+    found = read(config, dataset)
+    if config.data_dir is not None and config.data_dir == found.settings.get("data_dir"):
+        recorded_data(config.data_dir, found.folder)
     return found
 
 
-def read(config: Config) -> Found:
-    """The checkpoint that --resume names, validated."""
+def read(config: Config, dataset: Optional[Dataset] = None) -> Found:
+    """The checkpoint that --resume names, validated; `dataset` is data given in Python, whatever the settings name."""
     folder, path = checkpoint.to_resume(config.output_dir)
     found = Found(folder, path, *checkpoint.load(path))
-    progress = found.progress
+    check_progress(found)
+    if dataset is not None:
+        config = replace(config, **data_settings(dataset, found.settings))
+    if changes := refused_changes(found.settings, config):
+        raise UsageError(
+            f"{folder}: a resumed run keeps its settings; {', '.join(changes)}. Leave that out, "
+            f"or start a new run from these weights: --init_from {folder}"
+        )
+    last = folder / f"last{checkpoint.SUFFIX}"
+    if path != last and checkpoint.load(last)[1].get("run") != found.progress["run"]:
+        raise UsageError(f"{path} is not of the run in {folder}; start from its weights with --init_from {path}")
+    check_unfinished(found, config)
+    return found
+
+
+def check_progress(found: Found) -> None:
+    """Raise `UsageError` where a checkpoint lacks what resuming needs: the file may come from a stranger."""
+    path, progress = found.path, found.progress
     if progress.get("weights_only"):
-        raise UsageError(f"{path} holds the best weights alone: start from them by --init_from, or resume from last.safetensors")
+        raise UsageError(f"{path} holds only the best weights: start from them with --init_from, or resume from last.safetensors")
     for name, kind in KINDS.items():
         if not isinstance(progress.get(name), kind):
             raise UsageError(f"{path}: the checkpoint's {name} is {progress.get(name)!r}; no run can be resumed from it")
@@ -69,24 +99,35 @@ def read(config: Config) -> Found:
         raise UsageError(f"{path}: the checkpoint's seconds or images do not come from a run")
     if not all(isinstance(length, int) and length >= 0 for length in progress["curves"].values()):
         raise UsageError(f"{path}: the checkpoint's curves are {progress['curves']}; no run can be resumed from it")
-    if changes := refused_changes(progress["config"], config):
+
+
+def check_unfinished(found: Found, config: Config) -> None:
+    """Raise `UsageError` where --target_accuracy or --patience ended the run and would end it again at once."""
+    step, best, stale = (found.progress.get(name) for name in ("step", "best_accuracy", "stale"))
+    try:
+        ended = json.loads((found.folder / "report.json").read_text(encoding="utf-8"))["steps"] == step
+    except (OSError, ValueError, LookupError, TypeError):
+        ended = False  # without a report the run was stopped before it wrote one; when resumed, it does
+    if not ended or not isinstance(best, (int, float)) or not isinstance(stale, int):
+        return
+    if config.target_accuracy is not None and best >= config.target_accuracy:
         raise UsageError(
-            f"{folder}: a resumed run keeps its settings; {', '.join(changes)}. Leave that out, "
-            f"or start a new run from these weights: --init_from {folder}"
+            f"{found.folder}: the run ended at step {step:,} because it reached --target_accuracy {config.target_accuracy:g} "
+            f"({best:.2f} %); resume with a higher --target_accuracy, or with --target_accuracy null"
         )
-    last = folder / f"last{checkpoint.SUFFIX}"
-    if path != last and checkpoint.load(last)[1].get("run") != progress["run"]:
-        raise UsageError(f"{path} is not of the run in {folder}; start from its weights by --init_from {path}")
-    return found
+    if config.patience and stale >= config.patience:
+        raise UsageError(
+            f"{found.folder}: the run ended at step {step:,} because --patience {config.patience} was used up; "
+            "resume with a higher --patience, or with --patience 0"
+        )
 
 
 def check(found: Found, setup: Setup, state: State) -> None:
-    """A `UsageError` where network, data or schedule are not those that the checkpoint was made with."""
+    """Raise `UsageError` where network, data or schedule are not those that the checkpoint was made with."""
     if bool(found.progress.get("own_model")) != state.own_model:
-        given, remedy = (
-            ("one that the settings name", "leave model= out") if state.own_model else ("given in Python", "give model=")
-        )
-        raise UsageError(f"{found.path}: the run's network was {given}; {remedy} in resume(path, ...)")
+        origin = "named by its settings" if state.own_model else "given in Python"
+        remedy = "leave model= out" if state.own_model else "give model="
+        raise UsageError(f"{found.path}: the run's network was {origin}; {remedy} in resume(path, ...)")
     check_ranks_agree(setup, f"step {found.step} of run {found.progress['run']}")
     dataset, schedule = setup.dataset, setup.schedule
     if found.progress["data"] != setup.fingerprint:
@@ -95,18 +136,19 @@ def check(found: Found, setup: Setup, state: State) -> None:
             "give the same with --data_dir, or start a new run with --init_from"
         )
     if found.config.epochs != setup.config.epochs:
-        check_epochs(found, setup.config, schedule, len(dataset.train))
+        check_epochs(found, setup)
     elif found.step > schedule.total_steps:
-        raise UsageError(f"{found.path}: step {found.step:,} lies beyond the {schedule.total_steps:,} of its run")
+        raise UsageError(f"{found.path}: step {found.step:,} is beyond the {schedule.total_steps:,} steps of its run")
 
 
-def check_epochs(found: Found, config: Config, schedule: Schedule, images: int) -> None:
-    """Other --epochs are fine where the steps done would have had the same learning rates: the run is then the same."""
+def check_epochs(found: Found, setup: Setup) -> None:
+    """--epochs may change if the steps done would have had the same learning rates: the run is then the same."""
+    config, schedule = setup.config, setup.schedule
     if schedule.total_steps < found.step:
         raise UsageError(
             f"--epochs {config.epochs} end at step {schedule.total_steps:,}, {found.path} is at step {found.step:,}: give more"
         )
-    before = schedule_for(found.config, images)
+    before = schedule_for(found.config, len(setup.dataset.train))
     if any(before.rate(step) != schedule.rate(step) for step in range(found.step)):
         raise UsageError(
             f"--epochs was {found.config.epochs}, not {config.epochs}: under schedule {config.schedule} the learning rates "
@@ -124,38 +166,38 @@ def apply(found: Found, setup: Setup, state: State) -> None:
         checkpoint.save(last, found.arrays, found.progress)
     setup.folder.reopen(found.folder, found.progress["curves"])
     setup.folder.saved = state.step
-    mend_best(found, setup, state)
-    setup.folder.write_settings()
+    restore_best(found, setup, state)
+    checkpoints.write_settings(setup, state)
 
 
 def log_resumed(found: Found, setup: Setup) -> None:
-    """Say where the run is resumed, and what is no longer the same."""
+    """Log where the run is resumed, and what is no longer the same."""
     step, schedule = found.step, setup.schedule
     setup.log(f"resuming after step {step:,} of {schedule.total_steps:,} (epoch {schedule.epoch(step):g}) of {found.folder}")
     ranks = found.progress["world_size"], communication.world_size()
     flags = [f"--parallel {config.parallel} --sync {config.sync}" for config in (found.config, setup.config)]
     if ranks[0] != ranks[1] or flags[0] != flags[1]:
         was = f"{ranks[0]} ranks, {flags[0]}" if flags[0] != flags[1] else f"{ranks[0]} ranks"
-        now = f"{ranks[1]}, {flags[1]}" if flags[0] != flags[1] else ranks[1]
+        now = f"{ranks[1]}, {flags[1]}" if flags[0] != flags[1] else str(ranks[1])
         setup.log(f"the run had {was} and now has {now}: the same training up to the order of sums and dropout, not bit for bit")
 
 
-def mend_best(found: Found, setup: Setup, state: State) -> None:
+def restore_best(found: Found, setup: Setup, state: State) -> None:
     """Make `best` and `final` those of the resumed step.
 
-    The earlier process may have died between two files. Where an older checkpoint was named, `best` may be of a later step: it is
-    then rewritten from the weights alone, without the optimizer's state.
+    The earlier process may have been killed between two files. If an older checkpoint is resumed, `best` may be of a later step:
+    it is then rewritten from the weights alone, without the optimizer's state.
     """
     best_only = checkpoints.best_only(setup, state)  # all ranks take part
     if not communication.is_main():
         return
     checkpoints.path(setup, "final").unlink(missing_ok=True)
-    best, step = checkpoints.path(setup, "best"), None
+    best, saved_step = checkpoints.path(setup, "best"), None
     with suppress(UsageError):
-        step = checkpoint.load(best)[1].get("step")
+        saved_step = checkpoint.load(best)[1].get("step")
     if not state.best:
         best.unlink(missing_ok=True)
-    elif step == state.best_step:
+    elif saved_step == state.best_step:
         return
     elif state.best_step == state.step:
         checkpoints.write(setup, "best", found.arrays, found.progress)

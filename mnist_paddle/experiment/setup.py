@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Callable, Optional
 
+import paddle
+
 from ..config import Config, settings_of
 from ..data.dataset import Dataset, load_dataset, require_images
 from ..data.loader import Loader
@@ -14,12 +16,14 @@ from ..errors import UsageError
 from ..losses import load_loss
 from ..schedules import Schedule, make_schedule
 from ..system.device import set_device
-from . import checkpoint
 from .folder import RunFolder
-from .sense import notes
+from .sanity import notes
 
 # Settings that may differ between machines: names of files there, and what each computes with.
 LOCAL = {"data_dir", "init_from", "device", "threads", "reader", "plugins"}
+
+
+Loss = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]  # outputs [n, k] and labels [n] -> losses [n]
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Setup:
     config: Config
     dataset: Dataset
     schedule: Schedule
-    loss_function: Callable  # outputs, labels -> one loss per example
+    loss_function: Loss
     strategy: Strategy  # how the ranks divide the work
     folder: RunFolder
     device: str
@@ -39,6 +43,11 @@ class Setup:
     def log(self) -> Callable[[str], None]:
         """Prints a line on the main rank; silent on the others."""
         return self.folder.log
+
+    @cached_property
+    def settings(self) -> dict:
+        """The settings as config.yaml and checkpoints record them."""
+        return settings_of(self.config)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -57,25 +66,31 @@ class Setup:
 
     def loader(self) -> Loader:
         """This rank's shard of the training batches."""
-        strategy = self.strategy
-        shard = {
-            "rank": strategy.shard_index,
-            "world_size": strategy.shard_count,
-        }  # distributed, 2 of 3: its shard of every batch
-        config = self.config
-        plan = {"seed": config.seed, "augment": config.augment, "limit": config.overfit_batches, **shard}
-        return Loader(self.dataset.train, config.batch_size, reader=config.reader, **plan)
+        config, rank, ranks = self.config, self.strategy.shard_index, self.strategy.shard_count
+        sampling = {"seed": config.seed, "augment": config.augment, "limit": config.overfit_batches}
+        sampling |= {"rank": rank, "world_size": ranks}  # distributed, 2 of 3: its shard of every batch
+        return Loader(self.dataset.train, config.batch_size, reader=config.reader, **sampling)
 
 
-def make_setup(config: Config, dataset: Optional[Dataset], folder: RunFolder, on_point=None) -> Setup:
+def make_setup(
+    config: Config,
+    dataset: Optional[Dataset],
+    folder: RunFolder,
+    *,
+    recorded: Optional[dict] = None,
+    on_point: Optional[Callable[[dict], None]] = None,
+) -> Setup:
     """Load the data and build what the settings name. Nothing is written.
 
-    Raises `UsageError` for data that can't be had, a device that is not there and settings that don't fit the ranks.
+    `recorded` are the settings of the run that is resumed. Raises `UsageError` for data that can't be loaded, a missing device
+    and settings that don't fit the ranks.
     """
     device = set_device(config.device, config.threads, communication.local_device(), len(communication.cores()))
     strategy = strategies.choose(config.parallel, config.sync, config.batch_size)
     loss_function = load_loss(config.loss, config.loss_args)
-    if dataset is None:
+    if dataset is not None:
+        config = replace(config, **data_settings(dataset, recorded))
+    else:
         dataset = load_dataset(config.dataset, config.data_dir, config.validation_size, log=folder.log)
     require_images(dataset)
     schedule = schedule_for(config, len(dataset.train))
@@ -96,30 +111,26 @@ def schedule_for(config: Config, images: int) -> Schedule:
     )
 
 
-def name_data(config: Config, dataset: Optional[Dataset]) -> Config:
-    """The Config that says where a dataset given in Python comes from: how it was loaded, or that it is arrays.
+def data_settings(dataset: Dataset, recorded: Optional[dict]) -> dict:
+    """The settings that say where a dataset given in Python comes from: how it was loaded, or that it is arrays.
 
-    A resumed run keeps what it has recorded; its fingerprint tells whether the data is the same.
+    A resumed run keeps those it has recorded; its fingerprint shows whether the data is the same.
     """
-    if dataset is None:
-        return config
-    recorded = (
-        checkpoint.settings(config.output_dir) if config.resume else dataset.settings or {"dataset": "arrays", "data_dir": None}
-    )
-    return replace(config, **{name: recorded[name] for name in ("dataset", "data_dir", "validation_size") if name in recorded})
+    source = recorded or dataset.settings or {"dataset": "arrays", "data_dir": None}
+    return {name: source[name] for name in ("dataset", "data_dir", "validation_size") if name in source}
 
 
 def check_ranks_agree(setup: Setup, start: str) -> None:
-    """A `UsageError` on all ranks where machines were given different settings, data or checkpoints.
+    """Raise `UsageError` on all ranks where machines were given different settings, data or checkpoints.
 
     `start` describes where this rank starts: a new run, or a step of a run.
     """
     if communication.world_size() == 1:
         return
-    settings = {name: value for name, value in settings_of(setup.config).items() if name not in LOCAL}
-    everyone = communication.gather({"checkpoint": start, "data": setup.fingerprint, **settings})
-    for rank, theirs in enumerate(everyone):
-        differing = [f"{name} ({theirs[name]}, not {value})" for name, value in everyone[0].items() if theirs[name] != value]
+    shared = {name: value for name, value in setup.settings.items() if name not in LOCAL}
+    by_rank = communication.gather({"checkpoint": start, "data": setup.fingerprint, **shared})
+    for rank, facts in enumerate(by_rank):
+        differing = [f"{name} ({facts[name]}, not {value})" for name, value in by_rank[0].items() if facts[name] != value]
         if differing:
             raise UsageError(
                 f"rank {rank} was started differently from rank 0: {', '.join(differing)}; "

@@ -1,4 +1,4 @@
-"""State: what changes during training, how it begins, and how it goes into a checkpoint and comes back.
+"""State: what changes during training, how it is built, and how it is saved to and restored from a checkpoint.
 
 Everything else that a run needs (order of the examples, augmentation, dropout, learning rate) is a pure function of (seed, step).
 """
@@ -6,6 +6,7 @@ Everything else that a run needs (order of the examples, augmentation, dropout, 
 import functools
 import math
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Optional
@@ -23,35 +24,36 @@ from ..errors import UsageError
 from ..models import MODELS
 from ..optimizers import make_optimizer
 from ..registry import call
+from ..system.paths import StrPath
 from . import checkpoint
 from .window import Window
 
 
 @dataclass
 class State:
-    """What changes during training, and so what a checkpoint holds."""
+    """What changes during training, and therefore what a checkpoint holds."""
 
-    model: paddle.nn.Layer  # this rank's part of the network; under data parallelism the whole
+    model: paddle.nn.Layer  # this rank's part of the network; all of it under data parallelism
     optimizer: paddle.optimizer.Optimizer
     strategy: Strategy = field(default_factory=DataParallel)  # how the ranks divide the work
     parameters: int = 0  # of the whole network
-    average: dict = field(default_factory=dict)  # name -> averaged parameter, when an average is kept
+    average: dict = field(default_factory=dict)  # name -> averaged parameter, with --ema
     window: Window = field(default_factory=Window)  # the steps since the last point of the curves
     step: int = 0
     best_accuracy: float = -1.0
-    best: dict = field(default_factory=dict)  # the arrays that were evaluated best
+    best: dict = field(default_factory=dict)  # the arrays with the best evaluation
     best_step: int = 0
     stale: int = 0  # evaluations since the best one
     evaluations: int = 0
     figures: dict = field(default_factory=dict)  # loss and accuracy at the last point of the training curves
-    seconds: float = 0.0  # of training, evaluations left out
+    seconds: float = 0.0  # of training, without evaluations
     images: int = 0  # trained on
     own_model: bool = False  # the network was given in Python; no setting names it
     run: str = field(default_factory=lambda: uuid.uuid4().hex)  # the identity of the run
     saved_seconds: float = 0.0  # `seconds` at the last checkpoint; in a checkpoint itself it is the same number
 
     def evaluated(self) -> dict:
-        """The arrays that evaluation uses: parameters (averaged, when an average is kept) and buffers."""
+        """The arrays that evaluation uses: parameters (averaged, with --ema) and buffers."""
         return {**checkpoint.model_arrays(self.model), **self.averaged()}
 
     def averaged(self) -> dict:
@@ -59,7 +61,7 @@ class State:
         return {name: np.array(tensor.numpy()) for name, tensor in self.average.items()}
 
 
-# The plain numbers of State, which a checkpoint holds as they are.
+# The plain numbers of State, stored as they are.
 NUMBERS = {
     "step": int,
     "best_accuracy": float,
@@ -72,7 +74,7 @@ NUMBERS = {
 
 
 def build(config: Config, strategy: Optional[Strategy] = None, model: Optional[paddle.nn.Layer] = None) -> State:
-    """The network and its optimizer, initialized from the seed; a `model` given is used in place of the one that is named."""
+    """The network and its optimizer, initialized from the seed; `model` replaces the network that the settings name."""
     paddle.seed(config.seed)
     strategy = strategy or choose(config.parallel, config.sync, config.batch_size)
     own = model is not None
@@ -88,19 +90,19 @@ def build(config: Config, strategy: Optional[Strategy] = None, model: Optional[p
     return State(local, optimizer, strategy, parameters, copies(local) if config.ema else {}, own_model=own)
 
 
-def trainable(model) -> list:
-    """Names and parameters that are learnt; Paddle counts batch norm's running statistics among the parameters too."""
+def trainable(model: paddle.nn.Layer) -> list[tuple[str, paddle.Tensor]]:
+    """Names and parameters that are learned; Paddle counts batch norm's running statistics among the parameters too."""
     return [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
 
 
-def copies(model) -> dict:
-    """Copies of the learnt parameters by name."""
+def copies(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
+    """Copies of the learned parameters by name."""
     return {name: parameter.detach().clone() for name, parameter in trainable(model)}
 
 
 @paddle.no_grad()
 def update_average(state: State, decay: float, ramp: int = 10) -> None:
-    """Move the averaged weights towards the current ones; early steps move further, so that the start is forgotten.
+    """Move the averaged weights toward the current ones; early steps move further, to forget the initial weights.
 
     Step s, counted from 1, decays by (1 + s) / (ramp + s) where that is below `decay`, as TensorFlow's moving average does with
     a ramp of 10. A decay d is reached at step (d * ramp - 1) / (1 - d) only: 0.99 at step 890, 0.999 at step 8,990. With ramp=1
@@ -113,8 +115,8 @@ def update_average(state: State, decay: float, ramp: int = 10) -> None:
 
 
 @contextmanager
-def evaluated_weights(state: State):
-    """Inside, the model has its averaged weights, where an average is kept."""
+def evaluated_weights(state: State) -> Iterator[None]:
+    """Inside, the model has its averaged weights, if an average is kept."""
     if not state.average:
         yield
         return
@@ -130,20 +132,20 @@ def broken_weight(state: State) -> str:
     """The first of this rank's weights, averages and accumulators that is not finite; "" where all are."""
     tensors = dict(state.model.state_dict())
     tensors.update({f"the average of {name}": tensor for name, tensor in state.average.items()})
-    held = state.optimizer.state_dict()
+    accumulators = state.optimizer.state_dict()
     keys = checkpoint.accumulator_keys(state.model, state.optimizer)
-    tensors.update({f"the optimizer's {name.replace('/', ' of ', 1)}": held[key] for name, key in keys.items()})
+    tensors.update({f"the optimizer's {name.replace('/', ' of ', 1)}": accumulators[key] for name, key in keys.items()})
     return first_nonfinite(tensors) or ""
 
 
 def check_weights(state: State) -> None:
-    """Raise `NonFiniteError` on all ranks where one of them has weights or optimizer state that are not finite."""
+    """Raise `NonFiniteError` on all ranks if the weights or optimizer state of any rank are not finite."""
     broken = broken_weight(state)
     if communication.largest(np.array([bool(broken)], np.int64))[0]:
         raise NonFiniteError("the weights are not finite", next(filter(None, communication.gather(broken))), state.step)
 
 
-def set_weights(model, tensors: dict) -> None:
+def set_weights(model: paddle.nn.Layer, tensors: dict[str, paddle.Tensor]) -> None:
     """Copy tensors into the parameters of the same names."""
     for name, parameter in trainable(model):
         parameter.set_value(tensors[name])
@@ -156,7 +158,7 @@ def snapshot(state: State) -> tuple[dict, dict]:
             "model": checkpoint.model_arrays(state.model),
             "optimizer": checkpoint.optimizer_arrays(state.model, state.optimizer),
             "ema": state.averaged(),
-            # The best weights so far ride along, unless they are these: going on from any checkpoint then needs no second file.
+            # With the best weights so far, unless they are these: resuming from any checkpoint then needs no second file.
             "best": state.best if state.best_step != state.step else {},
         }
     arrays = {f"{kind}/{name}": array for kind, part in sections.items() for name, array in part.items()}
@@ -164,8 +166,8 @@ def snapshot(state: State) -> tuple[dict, dict]:
     return state.strategy.full_arrays(arrays), {**numbers, "window": state.window.numbers(), "figures": state.figures}
 
 
-def restore(state: State, arrays: dict, progress: dict, where) -> None:
-    """Put a checkpoint into a freshly built State; a `UsageError` that names what does not fit.
+def restore(state: State, arrays: dict, progress: dict, where: StrPath) -> None:
+    """Put a checkpoint into a freshly built State. Raises `UsageError` that names what does not fit.
 
     `snapshot` of the result gives the same arrays and progress again, bit for bit.
     """
@@ -191,33 +193,33 @@ def restore(state: State, arrays: dict, progress: dict, where) -> None:
     state.window.start = (state.seconds, state.images)
 
 
-def _window(progress: dict, step: int, where) -> Window:
-    """The window of a checkpoint, looked at before it is believed."""
-    found = progress.get("window")
-    if isinstance(found, dict) and found.keys() - {"epoch"} == {"first", "losses", "right", "count"}:
+def _window(progress: dict, step: int, where: StrPath) -> Window:
+    """The window of a checkpoint, validated."""
+    window = progress.get("window")
+    if isinstance(window, dict) and window.keys() - {"epoch"} == {"first", "losses", "right", "count"}:
         # Checkpoints of earlier versions have no figures of the epoch.
-        losses, epoch = found["losses"], found.get("epoch", [0.0, 0, 0])
+        losses, epoch = window["losses"], window.get("epoch", [0.0, 0, 0])
         if isinstance(losses, list) and isinstance(epoch, list) and len(epoch) == 3:
-            numbers = [found["first"], found["right"], found["count"], *losses, *epoch]
-            if all(_is_number(number) for number in numbers) and found["first"] + len(losses) == step:
-                return Window(**found)
+            numbers = [window["first"], window["right"], window["count"], *losses, *epoch]
+            if all(_is_number(number) for number in numbers) and window["first"] + len(losses) == step:
+                return Window(**window)
     raise UsageError(f"{where}: the checkpoint's window of the curves does not come from a run")
 
 
-def _figures(progress: dict, where) -> dict:
-    """Loss and accuracy of the last point, looked at before they are believed."""
-    found = progress.get("figures")
-    if not isinstance(found, dict) or found.keys() - {"loss", "accuracy"} or not all(map(_is_number, found.values())):
-        raise UsageError(f"{where}: the checkpoint's figures are {str(found)[:60]}; they do not come from a run")
-    return found
+def _figures(progress: dict, where: StrPath) -> dict:
+    """Loss and accuracy of the last point, validated."""
+    figures = progress.get("figures")
+    if not isinstance(figures, dict) or figures.keys() - {"loss", "accuracy"} or not all(map(_is_number, figures.values())):
+        raise UsageError(f"{where}: the checkpoint's figures are {str(figures)[:60]}; they do not come from a run")
+    return figures
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and is_sane(value)
 
 
-def _numbers(progress: dict, where) -> dict:
-    """The plain numbers of a State, looked at before they are believed: the file may come from a stranger."""
+def _numbers(progress: dict, where: StrPath) -> dict:
+    """The plain numbers of a State, validated: the file may come from a stranger."""
     for name, kind in NUMBERS.items():
         value = progress.get(name)
         if not _is_number(value) or (kind is int and (not isinstance(value, int) or value < 0)):
@@ -226,18 +228,18 @@ def _numbers(progress: dict, where) -> dict:
 
 
 def make_accumulators(state: State) -> None:
-    """Let the optimiser make its accumulators, by a step without gradients; the values are the caller's to set afterwards.
+    """Let the optimizer make its accumulators, by a step with zero gradients; the caller sets their values afterwards.
 
-    Paddle makes them in the first step and under names that it numbers then; only after it is there something to restore into.
+    Paddle makes them in the first step, under names that it numbers then; before it there is nothing to restore into.
     """
-    zero = sum((parameter * 0.0).sum() for _, parameter in trainable(state.model))
+    zero = paddle.add_n([(parameter * 0.0).sum() for _, parameter in trainable(state.model)])
     zero.backward()
     state.optimizer.step()
     state.optimizer.clear_grad()
 
 
-def start_from(state: State, arrays: dict, where) -> None:
-    """Begin a new run with the weights that a checkpoint was evaluated with (--init_from)."""
+def start_from(state: State, arrays: dict, where: StrPath) -> None:
+    """Start a new run from the weights that a checkpoint was evaluated with (--init_from)."""
     weights = checkpoint.weights(state.strategy.local_arrays(arrays))
     checkpoint.check_finite(weights, where)
     checkpoint.restore_model(state.model, weights, where)

@@ -1,4 +1,4 @@
-"""What a run reports at its end: report.json, and the lines on the terminal."""
+"""What a run reports at its end: report.json and the summary on the terminal."""
 
 from ..config import Config
 from ..distributed import communication
@@ -32,14 +32,14 @@ def make_report(setup: Setup, state: State, evaluation: Evaluation) -> dict:
 
 
 def limits_reached(config: Config, state: State) -> dict:
-    """The settings that stopped the run and would stop it again at once, with the values under which it continues."""
+    """The settings that stopped the run and would stop it again at once, with values that let it continue."""
     reached = config.target_accuracy is not None and state.best_accuracy >= config.target_accuracy
     stale = config.patience and state.stale >= config.patience
     return {**({"target_accuracy": None} if reached else {}), **({"patience": 0} if stale else {})}
 
 
 def summary(setup: Setup, state: State, report: dict) -> str:
-    """The last lines of a run: accuracy, time, where everything is, what to type next."""
+    """The last lines of the log: accuracy, time, the run folder, commands to continue with."""
     if setup.config.dry_run:
         return "dry run: every part worked, and the run folder is removed again; without --dry_run it trains"
     minutes, seconds = divmod(round(report["train_seconds"]), 60)
@@ -58,8 +58,8 @@ next
 
 
 def next_steps(setup: Setup, state: State) -> str:
-    """The commands that continue from here, a line each."""
-    folder, settings = setup.folder.path, setup.folder.settings
+    """Commands to continue with, one per line."""
+    folder, settings = setup.folder.path, setup.settings
     pictures = folder / "plots"
     lines = []
     if seen := curves_command(folder):
@@ -73,7 +73,7 @@ def next_steps(setup: Setup, state: State) -> str:
     if settings["overfit_batches"]:  # what was to be seen is seen: more of it says nothing
         lines.append(f"train on all {real_command(folder, settings)}")
     elif state.step == setup.schedule.total_steps:
-        lines.append(f"train more   {more_command(folder, settings)}")
+        lines.append(f"fine-tune    {more_command(folder, settings)}")
     else:
         lines.append(f"resume       {how_to_resume(setup, state, **limits_reached(setup.config, state))}")
     return "\n".join(f"  {line}" for line in lines)

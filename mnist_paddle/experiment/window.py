@@ -1,33 +1,45 @@
 """The training figures between two points of the curves, and since the last evaluation: a part of State."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..diagnostics.finite import NonFiniteError
 from ..distributed import communication
 from ..metrics import predict
 
+if TYPE_CHECKING:
+    import paddle
+
 
 class Window:
-    """Loss and accuracy over the steps since the last point of the curves, and over those since the last evaluation.
+    """Loss and accuracy over the steps since the last point of the curves, and since the last evaluation.
 
-    Both are counted over all ranks. Adding a step keeps its tensors and asks for no number: `float(loss)` in every step would
-    make a GPU wait for the processor. `numbers` is the window between two points as JSON can hold it; a window made from it
-    continues as if nothing had been.
+    Both are over all ranks. Adding a step only keeps its tensors: `float(loss)` in every step would make the processor wait for
+    the GPU. `numbers` is the window as JSON can hold it; a window made from it continues exactly.
     """
 
-    def __init__(self, first: int = 0, losses=(), right: int = 0, count: int = 0, epoch=(0.0, 0, 0)):
+    def __init__(
+        self,
+        first: int = 0,
+        losses: Iterable[float] = (),
+        right: int = 0,
+        count: int = 0,
+        epoch: Iterable[float] = (0.0, 0, 0),
+    ) -> None:
         self.first = first  # the steps done before the window began
-        self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right and in all
+        self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right, examples
         self.epoch = list(epoch)  # since the last evaluation: sum of the losses, examples right, examples
-        self.start = (0.0, 0)  # seconds of training and images when it began; speed is not saved
-        self._added = []
+        self.start = (0.0, 0)  # seconds of training and images at its start; speed is not saved
+        self._added: list[tuple] = []
 
-    def add(self, outputs, labels, losses) -> None:
+    def add(self, outputs: "paddle.Tensor", labels: "paddle.Tensor", losses: "paddle.Tensor") -> None:
         """One step of this rank: outputs [m, k], labels [m], losses [m], as Paddle tensors."""
         self._added.append((outputs, labels, losses))
 
     def settle(self) -> None:
-        """Turn what was added into numbers over all ranks. Raises `NonFiniteError` where a loss is not finite."""
+        """Sum what was added over all ranks. Raises `NonFiniteError` if a loss is not finite."""
         if not self._added:
             return
         with communication.watchdog().waiting("the sum of the training metrics"):
@@ -50,7 +62,7 @@ class Window:
         return len(self.losses) + len(self._added)
 
     def speed(self, seconds: float, images: int) -> float:
-        """Images a second since the last point, of so many seconds of training and images in all."""
+        """Images a second since the last point, from the total seconds of training and images."""
         return (images - self.start[1]) / max(seconds - self.start[0], 1e-9)
 
     def close(self) -> dict:
@@ -68,6 +80,6 @@ class Window:
         return {"loss": loss / count, "accuracy": 100 * right / count} if count else {}
 
     def numbers(self) -> dict:
-        """What makes this window again: keyword arguments of `Window`."""
+        """Keyword arguments that make this window again."""
         self.settle()
         return {"first": self.first, "losses": self.losses, "right": self.right, "count": self.count, "epoch": self.epoch}

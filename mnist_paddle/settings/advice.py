@@ -1,7 +1,8 @@
 """Suggestions for a setting or flag that does not exist: the name that was probably meant."""
 
-import difflib
 import re
+
+from ..registry import nearest
 
 # Spellings that are accepted: the flag's short form.
 ALIASES = {"lr": "learning_rate"}
@@ -34,11 +35,18 @@ ELSEWHERE = {
     "warmup_epochs": "warmup warmup_steps warmup_ratio",
     "weight_decay": "wd l2 regularization",
 }
-# Flags of the other commands.
+# Flags of the other commands, with what other launchers call them.
 COMMANDS = {
-    "launch": "nproc nproc_per_node devices nnodes node_rank master max_restarts",
-    "evaluate": "split json",
-    "verify_resume": "stops kinds stop_seed",
+    "launch": {
+        "nproc": "nproc_per_node num_gpus num_processes world_size",
+        "devices": "gpu_ids cuda_visible_devices",
+        "nnodes": "num_nodes num_machines nodes",
+        "node_rank": "machine_rank",
+        "master": "master_addr dist_url rdzv_endpoint",
+        "max_restarts": "restarts",
+    },
+    "evaluate": {"split": "", "json": ""},
+    "verify_resume": {"stops": "", "kinds": "", "stop_seed": ""},
 }
 QUESTIONS = ("config", "help", "list", "version", "print_config")  # flags that are no settings
 
@@ -49,6 +57,11 @@ def canonical(name: str) -> str:
     return ALIASES.get(name, name)
 
 
+def flag_advice(name: str, known: list, arguments: dict) -> str:
+    """What `advice` gives, with the settings written as flags."""
+    return re.sub(r"(did you mean |argument: )(\w+)", r"\1--\2", advice(name, known, arguments))
+
+
 def advice(name: str, known: list, arguments: dict) -> str:
     """A sentence for the setting `name`, which is none of the `known`: what may have been meant.
 
@@ -56,17 +69,27 @@ def advice(name: str, known: list, arguments: dict) -> str:
     """
     name = canonical(name)
     for command, flags in COMMANDS.items():
-        if name in flags.split():
-            return f"it is a flag of {command}: scripts/{command}.py or mnist-paddle {command.replace('_', '-')}"
+        if name in flags:
+            return f"it is a flag {_place(command)}"
     if name in QUESTIONS:
         return f"it is a flag of the command line, --{name}, and no setting"
     if name in arguments:
         return f"it is an argument: {arguments[name]}, with {name}=..."
-    squashed = {_squash(own): own for own in known} | {short: own for short, own in ALIASES.items() if own in known}
-    for own, others in ELSEWHERE.items():
-        squashed.update({_squash(other): own for other in others.split()} if own in known else {})
-    near = difflib.get_close_matches(_squash(name), squashed, n=1, cutoff=0.7)
-    return f"did you mean {squashed[near[0]]}?" if near else "--help lists all"
+    sentences = {}  # squashed spelling -> what to say of it; the command's own flags replace those of others
+    for command, flags in COMMANDS.items():
+        for own, others in flags.items():
+            sentence = f"did you mean {own}? It is a flag {_place(command)}"
+            sentences.update({_squash(spelling): sentence for spelling in (own, *others.split())})
+    shorts = {own: short for short, own in ALIASES.items()}
+    for own in known:
+        spellings = (*ELSEWHERE.get(own, "").split(), shorts.get(own, own), own)
+        sentences.update({_squash(spelling): f"did you mean {own}?" for spelling in spellings})
+    near = nearest(_squash(name), sentences, cutoff=0.7)
+    return sentences[near] if near else "--help lists all"
+
+
+def _place(command: str) -> str:
+    return f"of {command}: scripts/{command}.py or mnist-paddle {command.replace('_', '-')}"
 
 
 def _squash(name: str) -> str:

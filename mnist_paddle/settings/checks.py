@@ -1,15 +1,18 @@
 """What is wrong with a Config beyond the types and ranges of single settings: names, arguments of components, combinations."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
-from ..registry import check_arguments, unknown
+from ..registry import Entry, check_arguments, unknown
 from .tables import CHOICES, TABLES, WITH_ARGUMENTS, choices, is_own
+
+if TYPE_CHECKING:
+    from ..config import Config
 
 YOURS = "; a component of your own: --plugins FILE"
 
 
-def check_names(config) -> None:
+def check_names(config: "Config") -> None:
     """A `UsageError` for a component or choice that does not exist."""
     for name in TABLES:
         value = getattr(config, name)
@@ -20,7 +23,7 @@ def check_names(config) -> None:
             raise UsageError(f"--{name}: {unknown(name, getattr(config, name), options)}")
 
 
-def unknown_component(name: str, value) -> str:
+def unknown_component(name: str, value: object) -> str:
     """The sentence for a component that the setting `name` can't name."""
     text = unknown(name, value, choices(name))
     return text if "did you mean" in text else text + YOURS
@@ -35,7 +38,7 @@ def check_plugins(settings: dict, missing: list) -> None:
             raise UsageError(f"{name} {value} comes from a plugin: add --plugins {flag} (in Python: load_plugins({flag!r}))")
 
 
-def fitting_arguments(config) -> dict:
+def fitting_arguments(config: "Config") -> dict:
     """`model_args` and its sisters in the form that the chosen components take; a `UsageError` for what they do not take."""
     found = {}
     for name in WITH_ARGUMENTS:
@@ -53,7 +56,7 @@ def fitting_arguments(config) -> dict:
     return found
 
 
-def _known(entry) -> dict:
+def _known(entry: Entry) -> dict:
     """The arguments of a component; its activation is one of the table's."""
     return {
         key: type(argument)(Literal[tuple(choices(key))], argument.default)
@@ -75,7 +78,7 @@ def _check_plain(owner: str, values: dict) -> None:
                 raise UsageError(f"{owner}: {key} must be a number, a string or a list of them, to be saved with the run")
 
 
-def check_combination(config) -> None:
+def check_combination(config: "Config") -> None:
     """Invalid combinations of valid settings are rejected, with a valid alternative."""
     _check_outputs(config)
     if config.warmup_epochs >= config.epochs:
@@ -91,7 +94,7 @@ def check_combination(config) -> None:
     _check_parallel(config)
 
 
-def _check_outputs(config) -> None:
+def _check_outputs(config: "Config") -> None:
     """Whether the network has as many outputs as the loss takes. A loss from outside the package says so itself."""
     outputs = config.model_args.get("outputs", 10)
     if config.loss == "mse_scalar" and outputs != 1:
@@ -103,7 +106,7 @@ def _check_outputs(config) -> None:
         raise UsageError(f"loss {config.loss} needs 10 outputs, the model has {outputs}: one output goes with --loss mse_scalar")
 
 
-def _check_parallel(config) -> None:
+def _check_parallel(config: "Config") -> None:
     """What the strategies can't do."""
     if config.sync != "allreduce" and config.parallel != "data":
         raise UsageError(f"--sync {config.sync} is a form of --parallel data; with --parallel {config.parallel} leave it out")

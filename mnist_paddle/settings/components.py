@@ -7,7 +7,7 @@ from ..errors import UsageError
 from . import file
 
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
-WANTED = "wanted are pairs such as width=3,norm=batch"
+PAIRS = "write pairs such as width=3,norm=batch"
 
 
 def parse_arguments(text: str, where: str) -> dict:
@@ -24,18 +24,18 @@ def parse_arguments(text: str, where: str) -> dict:
         return {}
     single = re.fullmatch(r"\s*(\w+)\s*:\s*(\S.*)", text)
     hint = f"{single[1]}={single[2]}" if single else ""
-    raise UsageError(f"{where}: {WANTED}; it is {text[:60]!r}" + (f": write {hint}" if hint else ""))
+    raise UsageError(f"{where}: {PAIRS}; it is {text[:60]!r}" + (f": write {hint}" if hint else ""))
 
 
 def _pairs(text: str, where: str) -> dict:
-    found = {}
+    found: dict = {}
     for part in _split(text, where):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not re.fullmatch(r"[\w-]+", name):
             last = next(reversed(found), "name")
             raise UsageError(f"{where}: {part.strip()[:40]!r} has no name; a list goes in brackets: {last}=[...]")
         if not value:
-            raise UsageError(f"{where}: {name} has no value; {WANTED}")
+            raise UsageError(f"{where}: {name} has no value; {PAIRS}")
         if name in found:
             raise UsageError(f"{where}: {name} is given twice; leave one out")
         if value.startswith("(") and value.endswith(")"):  # a tuple of Python's
@@ -56,7 +56,7 @@ def _split(text: str, where: str) -> list[str]:
         elif character in BRACKETS:
             closing.append(BRACKETS[character])
         elif character in BRACKETS.values() and (not closing or closing.pop() != character):
-            raise UsageError(f"{where}: {text[:60]!r} has a {character!r} too many; {WANTED}")
+            raise UsageError(f"{where}: {text[:60]!r} has a {character!r} too many; {PAIRS}")
         if character == "," and not closing and not quote:
             parts.append("")
         else:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any, Optional
 
 import yaml
 
@@ -15,7 +16,7 @@ TEXT = "tag:yaml.org,2002:str"
 class Loader(yaml.SafeLoader):
     """YAML's grammar alone: every plain scalar stays text; `scalar` interprets it."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012  the name that PyYAML reads
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012  the name that PyYAML reads
 
 
 class Dumper(yaml.SafeDumper):
@@ -35,7 +36,7 @@ def read(path: str) -> list[tuple]:
     text = _text(path)
     node = compose(text, path, lines=True)
     if node is None:
-        raise UsageError(f"{path}: holds no settings; wanted are lines such as 'epochs: 4'")
+        raise UsageError(f"{path}: holds no settings; write lines such as 'epochs: 4'")
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{path}, line {node.start_mark.line + 1}: {_no_mapping(node)}")
     for key, _ in node.value:
@@ -83,7 +84,7 @@ def _key_of(line: bytes) -> str:
     return f", {name}" if name.isidentifier() else ""
 
 
-def compose(text: str, where: str, lines: bool = False):
+def compose(text: str, where: str, lines: bool = False) -> Optional[yaml.Node]:
     """The node of one YAML document, or None of an empty one; aliases are refused, for a few of them fill any memory.
 
     `where` is the file or the flag that an error names; `lines`: with the number of the line.
@@ -106,11 +107,11 @@ def compose(text: str, where: str, lines: bool = False):
     return node
 
 
-def value_of(node, where: str, lines: bool = False):
+def value_of(node: yaml.Node, where: str, lines: bool = False) -> Any:
     """The plain Python value of a node: text, number, boolean, None, list or dict."""
     seen = set()
 
-    def value(node):
+    def value(node: yaml.Node) -> Any:
         place = f"{where}{_at(lines, node.start_mark.line + 1)}"
         if id(node) in seen:
             raise UsageError(f"{place}: an anchor (&) that is used again (*); write the value out")
@@ -136,7 +137,7 @@ def value_of(node, where: str, lines: bool = False):
     return value(node)
 
 
-def short_tag(node) -> str:
+def short_tag(node: yaml.Node) -> str:
     """A tag as one types it."""
     return node.tag.replace("tag:yaml.org,2002:", "!!")[:60]
 
@@ -145,19 +146,19 @@ def _at(lines: bool, number: int) -> str:
     return f", line {number}" if lines else ""
 
 
-def _no_mapping(node) -> str:
+def _no_mapping(node: yaml.Node) -> str:
     """What is wrong with a file that is a list or one text."""
     if isinstance(node, yaml.SequenceNode):
-        return "the file is a list; wanted are lines such as 'epochs: 4', without dashes before them"
+        return "the file is a list; write lines such as 'epochs: 4', without dashes before them"
     first = node.value.split()[0][:40] if node.value.split() else ""
     for sign in (":", "=", "："):
         name, found, value = first.partition(sign)
         if found and name.replace("-", "_").isidentifier():
             return f"{first!r} is no setting; write it with an ASCII colon and a space: '{name}: {value}'"
-    return f"the file is plain text ({first!r}); wanted are lines such as 'epochs: 4'"
+    return f"the file is plain text ({first!r}); write lines such as 'epochs: 4'"
 
 
-def _explained(error, text: str) -> tuple[int, str]:
+def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
     """The line of a syntax error and the cause in a user's words."""
     mark, problem = error.problem_mark or error.context_mark, error.problem or ""
     if error.context and "simple key" in error.context and error.context_mark:

@@ -10,17 +10,20 @@ import os
 import sys
 import traceback
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Optional, Union
 
 from ..errors import UsageError
-from ..system.paths import expand
+from ..system.paths import StrPath, expand
 from .tables import TABLES, live_table
 
 MARK = "__mnist_paddle_plugin__"  # a module's attribute: the name that the user gave
 PREFIX = "mnist_paddle_plugin_"  # of the module names of files; their own names may be taken, as by random.py
 
 
-def split(value) -> list:
+def split(value: object) -> list:
     """The names in a value of the setting `plugins`: text with commas, a path, or a list of names."""
     if isinstance(value, str):
         return [value] if os.path.isfile(value) else [name.strip() for name in value.split(",") if name.strip()]
@@ -28,7 +31,7 @@ def split(value) -> list:
     return [os.fspath(name) if isinstance(name, os.PathLike) else name for name in values if name is not None]
 
 
-def load_plugins(*names) -> list[str]:
+def load_plugins(*names: Union[StrPath, Sequence[StrPath], None]) -> list[str]:
     """Import plugins: modules that Python finds, or .py files. Returns their names, the files' as absolute paths.
 
     Raises `UsageError`, one line with file and line, for a plugin that is missing or fails. Loading one twice does nothing.
@@ -78,7 +81,7 @@ def resolve(name: str) -> str:
     return name
 
 
-def _import(name: str):
+def _import(name: str) -> ModuleType:
     """Import one plugin; what it registered before it failed is taken back, so that it can be corrected and loaded again."""
     where = f"--plugins {name}"
     if not is_file(name) and not all(word.isidentifier() for word in name.split(".")):
@@ -101,12 +104,12 @@ def _import(name: str):
 def _take_back() -> None:
     """Remove the components of modules whose import failed; Python has removed the modules themselves."""
     for kind in TABLES:
-        table = live_table(kind) or {}
-        for name in [name for name, component in table.items() if component.__module__ not in sys.modules]:
-            del table[name]
+        if table := live_table(kind):
+            for name in [name for name, component in table.items() if component.__module__ not in sys.modules]:
+                del table[name]
 
 
-def _import_file(path: str):
+def _import_file(path: str) -> ModuleType:
     """The module of a file, under a name of its own. Its folder goes to the end of Python's path, for modules beside it."""
     stem = "".join(letter if letter.isalnum() else "_" for letter in Path(path).stem)
     name = f"{PREFIX}{stem}_{zlib.crc32(path.encode('utf-8', 'surrogatepass')):08x}"
@@ -114,6 +117,8 @@ def _import_file(path: str):
     if folder not in sys.path:
         sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not Python")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -123,7 +128,7 @@ def _import_file(path: str):
     return module
 
 
-def _reason(error, name: str) -> str:
+def _reason(error: BaseException, name: str) -> str:
     """What went wrong and where, in one line: the plugin's own line, or the first one outside the import system."""
     text = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -135,5 +140,5 @@ def _reason(error, name: str) -> str:
     return _located(name, own[-1].filename, own[-1].lineno, what) if own else f"--plugins {name}: {what}"
 
 
-def _located(name: str, filename: str, line, what: str) -> str:
+def _located(name: str, filename: str, line: Optional[int], what: str) -> str:
     return f"--plugins {name}{'' if filename == name else f': {filename}'}, line {line}: {what}"

@@ -3,6 +3,7 @@
 import ast
 import functools
 from pathlib import Path
+from typing import Optional, Union
 
 from ..arguments import read_annotation
 from ..registry import Argument, Entry
@@ -27,11 +28,11 @@ def catalogue(module: str, table: str) -> dict[str, Entry]:
     return entries
 
 
-def _registers(node, table: str) -> bool:
+def _registers(node: Union[ast.FunctionDef, ast.ClassDef], table: str) -> bool:
     return any(ast.unparse(decorator) == f"{table}.register" for decorator in node.decorator_list)
 
 
-def _arguments(node) -> dict[str, Argument]:
+def _arguments(node: Union[ast.FunctionDef, ast.ClassDef]) -> dict[str, Argument]:
     """The arguments that a call may give by keyword; positional-only ones are the program's to give."""
     if isinstance(node, ast.ClassDef):
         methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
@@ -47,7 +48,7 @@ def _arguments(node) -> dict[str, Argument]:
     }
 
 
-def _literal(node):
+def _literal(node: Optional[ast.expr]) -> object:
     """The value of a default in the source; None where there is none or it is not a plain value."""
     try:
         return node and ast.literal_eval(node)

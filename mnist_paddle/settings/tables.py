@@ -1,6 +1,7 @@
 """What a setting may name: the components of a table, or one of a few words."""
 
 import sys
+from typing import Optional
 
 from ..registry import Entry, Registry
 from .source import catalogue
@@ -31,7 +32,7 @@ def choices(name: str) -> dict[str, Entry]:
     return catalogue(*TABLES[name]) if table is None else table.entries()
 
 
-def live_table(name: str):
+def live_table(name: str) -> Optional[Registry]:
     """The table of the setting `name`, or None where its module has not been imported."""
     module, table = TABLES[name]
     found = getattr(sys.modules.get(f"{PACKAGE}.{module}"), table, None)

@@ -1,14 +1,15 @@
 """The value of one setting: what Python or text may give for it, and what is wrong with a value."""
 
+import dataclasses
 import math
 import os
 import re
-from typing import Optional
+from typing import Any, Optional, Union
 
 from . import plugins
 
 # type of a field -> (type of its values, whether it may be None, the words for it)
-KINDS = {
+KINDS: dict[object, tuple[Any, bool, str]] = {
     str: (str, False, "a string"),
     int: (int, False, "an integer"),
     float: (float, False, "a number"),
@@ -28,7 +29,7 @@ BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, 
 NOTHING = ("null", "~", "none")
 
 
-def scalar(text: str):
+def scalar(text: str) -> Union[bool, float, str, None]:
     """The value of plain text, as in YAML 1.2, with 1e-3 as a number: YAML 1.1 has surprises (1:30 is 90, no is false)."""
     if text in ("", "~", "null", "Null", "NULL"):
         return None
@@ -38,7 +39,7 @@ def scalar(text: str):
     return text if number is None else number
 
 
-def _number(text: str):
+def _number(text: str) -> Union[int, float, None]:
     """The int or float that a text spells, or None. 010 is rejected: YAML 1.1 reads 8, everyone else 10."""
     if len(text) <= LONGEST_INTEGER and INTEGER.fullmatch(text):
         return int(text)
@@ -51,7 +52,7 @@ def _number(text: str):
     return None if special is None else -special if sign == "-" else special
 
 
-def from_text(kind, text: str, quoted: bool = False):
+def from_text(kind: object, text: str, quoted: bool = False) -> Any:
     """What text means for a field of this type; text that means nothing there stays as it is, for `problem` to reject."""
     wanted, optional, _ = KINDS[kind]
     if wanted is str:
@@ -72,7 +73,7 @@ def from_text(kind, text: str, quoted: bool = False):
     return int(number) if is_sane(number) and number == int(number) else number
 
 
-def from_python(value):
+def from_python(value: Any) -> Any:
     """Plain Python values for NumPy's numbers and arrays, tuples, ranges and paths, also nested."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
@@ -85,7 +86,7 @@ def from_python(value):
     return value
 
 
-def problem(value, field) -> Optional[str]:
+def problem(value: Any, field: dataclasses.Field) -> Optional[str]:
     """What is wrong with the value of a Config field (type, range), as the rest of a sentence; None where nothing is."""
     wanted, optional, words = KINDS[field.type]
     words = field.metadata.get("words") or words
@@ -104,7 +105,7 @@ def problem(value, field) -> Optional[str]:
     return None
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """A value in an error message: short, in one line, collections by their kind."""
     if isinstance(value, dict):
         return "a mapping"
@@ -113,7 +114,7 @@ def shown(value) -> str:
     return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
 
 
-def _hint(value, wanted) -> str:
+def _hint(value: object, wanted: type) -> str:
     """For a text that looks like a number, how to write it."""
     if not isinstance(value, str) or wanted not in (int, float):
         return ""
@@ -132,7 +133,7 @@ def _hint(value, wanted) -> str:
     return ""
 
 
-def is_sane(number) -> bool:
+def is_sane(number: float) -> bool:
     """Whether a number is finite, and no integer that floating point could not hold."""
     return math.isfinite(number) if isinstance(number, float) else abs(number) < 2**53
 

@@ -5,9 +5,12 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import Callable, Optional, TextIO
+
+Log = Callable[[str], object]  # shows the user one line
 
 
-def error_line(error) -> str:
+def error_line(error: object) -> str:
     """An error as the one line that a command prints.
 
     >>> error_line(ValueError("two\\n  lines"))
@@ -16,7 +19,7 @@ def error_line(error) -> str:
     return f"error: {' '.join(str(error).split())}"
 
 
-def fail(error, status: int) -> int:
+def fail(error: object, status: int) -> int:
     """Print an error as one line on stderr and return the exit status."""
     return end_with(error_line(error), status)
 
@@ -40,7 +43,7 @@ def open_standard_streams() -> None:
             setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115  open until exit
 
 
-def status_file():
+def status_file() -> Optional[Path]:
     """The file for this rank's exit status in the log folder of paddle.distributed.launch, or None. The launcher reads it."""
     folder = os.environ.get("PADDLE_LOG_DIR")
     return Path(folder, f"status.{os.getpid()}") if folder else None
@@ -53,7 +56,7 @@ def report_status(status: int) -> None:
             path.write_text(str(status))
 
 
-def is_open(stream) -> bool:
+def is_open(stream: Optional[TextIO]) -> bool:
     """Whether a stream can be written. Without a console (pythonw) it is None, and a notebook may close it."""
     return stream is not None and not getattr(stream, "closed", False)
 
@@ -72,7 +75,7 @@ def silence_lost_terminal() -> None:
                 _silence(stream)
 
 
-def _silence(stream) -> None:
+def _silence(stream: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)

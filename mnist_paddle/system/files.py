@@ -5,6 +5,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 # Error codes of file systems without fsync (CIFS, VirtualBox shared folders, some FUSE). A full or broken disk has others.
 CANNOT_FLUSH = {getattr(errno, name, None) for name in "EINVAL ENOTSUP EOPNOTSUPP ENOSYS ENOTTY".split()}
@@ -12,7 +13,7 @@ CANNOT_FLUSH = {getattr(errno, name, None) for name in "EINVAL ENOTSUP EOPNOTSUP
 CANNOT_FLUSH_FOLDER = CANNOT_FLUSH | {errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
 
 
-def to_json(content, **options) -> str:
+def to_json(content: Any, **options: Any) -> str:
     """`content` as JSON text. Non-finite numbers become null, since JSON has no NaN.
 
     >>> to_json({"loss": float("nan"), "steps": [1, 2.5]})
@@ -21,7 +22,7 @@ def to_json(content, **options) -> str:
     return json.dumps(finite(content), allow_nan=False, **options)
 
 
-def finite(content):
+def finite(content: Any) -> Any:
     """A copy of nested dicts and lists with None for every non-finite number."""
     if isinstance(content, dict):
         return {name: finite(value) for name, value in content.items()}

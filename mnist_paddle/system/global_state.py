@@ -3,6 +3,7 @@
 import signal
 import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -12,13 +13,11 @@ from paddle.base import initializer
 from . import startup
 
 DTYPE = "float32"  # of networks and images
-# NumPy's own defaults: a user's seterr(all="raise") would turn an underflow in a softmax into an error.
-FLOAT_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
-def fresh_global_state():
+def fresh_global_state() -> Iterator[None]:
     """Reset Paddle's global state to that after import, and restore the caller's state on exit.
 
     Also a decorator: `@fresh_global_state()`. Reset and restored: static mode, no_grad, automatic mixed precision, the default
@@ -37,7 +36,8 @@ def fresh_global_state():
         _restore_handlers(stack)
         stack.enter_context(paddle.set_grad_enabled(True))
         stack.enter_context(paddle.amp.auto_cast(enable=False))
-        stack.enter_context(np.errstate(**FLOAT_ERRORS))
+        # NumPy's own defaults: a user's seterr(all="raise") would turn an underflow in a softmax into an error.
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         stack.enter_context(warnings.catch_warnings())
         startup.quiet_libraries()
         yield

@@ -1,15 +1,19 @@
 """File locks between processes. The system releases a lock when its process ends, however it ends."""
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Callable, Optional
 
 from filelock import FileLock, Timeout
+
+from .paths import StrPath
 
 NOTICE_SECONDS = 3  # of waiting, after which the user is told the reason
 
 
 @contextmanager
-def locked(path, waiting=None):
+def locked(path: StrPath, waiting: Optional[Callable[[], object]] = None) -> Iterator[bool]:
     """Hold the lock file `path`, exclusively among all processes.
 
     If another process holds it, raises `filelock.Timeout` at once; or, with `waiting`, waits indefinitely and calls `waiting()`
@@ -33,7 +37,7 @@ def locked(path, waiting=None):
         lock.release()
 
 
-def can_lock(path) -> bool:
+def can_lock(path: StrPath) -> bool:
     """Whether the file system supports locks (some NFS, CIFS and FUSE do not). Without support, FileLock would wait forever.
 
     Raises OSError if the file can't be created.

@@ -1,11 +1,14 @@
 """Paths as users type them: home folders, output files, data folders."""
 
 import os
+from typing import Optional, Union
 
 from ..errors import UsageError
 
+StrPath = Union[str, "os.PathLike[str]"]
 
-def expand(path, setting: str) -> str:
+
+def expand(path: StrPath, setting: str) -> str:
     """`path` as text with `~` and `~user` expanded. Raises `UsageError`, naming `setting`, if there is no home folder."""
     text = os.fspath(path)
     if not text.startswith("~"):
@@ -18,7 +21,7 @@ def expand(path, setting: str) -> str:
     return expanded
 
 
-def output_file(path, setting: str):
+def output_file(path: Optional[StrPath], setting: str) -> Optional[str]:
     """The expanded path of an output file; None stays None. Raises `UsageError` now if it can't be written later."""
     if path is None:
         return None
@@ -29,7 +32,7 @@ def output_file(path, setting: str):
     return path
 
 
-def recorded_data(path, run) -> str:
+def recorded_data(path: Optional[str], run: object) -> Optional[str]:
     """The data path recorded in the checkpoint of `run`. Raises `UsageError` if the data no longer exists."""
     if path is None or os.path.exists(path):
         return path
@@ -37,7 +40,7 @@ def recorded_data(path, run) -> str:
     raise UsageError(f"{run} was trained on {path}{relative}, which does not exist; pass the data with --data_dir")
 
 
-def absolute(path):
+def absolute(path: Optional[str]) -> Optional[str]:
     """The absolute path; None stays None."""
     if path is None:
         return None

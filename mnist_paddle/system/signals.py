@@ -4,6 +4,9 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Callable, Optional
 
 from .console import end_with, report_status, silence_lost_terminal
 
@@ -36,7 +39,7 @@ def default_signals() -> None:
 
 
 @contextlib.contextmanager
-def importing_paddle():
+def importing_paddle() -> Iterator[None]:
     """Inside, SIGTERM waits. Paddle's import puts a handler on it that prints a C++ trace; afterwards it is as before."""
     if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield
@@ -54,33 +57,46 @@ def _restore_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
-@contextlib.contextmanager
-def plain_signals():
+def plain_signals() -> "contextlib.AbstractContextManager[None]":
     """Within this context, a stop signal ends the process silently."""
+    return _handled_by(signal.SIG_DFL)
+
+
+def importing() -> "contextlib.AbstractContextManager[None]":
+    """Within this context, a stop signal ends the process with one line.
+
+    A KeyboardInterrupt inside an import could surface as any kind of error, or nowhere.
+    """
+    return _handled_by(_AT_ONCE)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Any) -> Iterator[None]:
     previous = {}
     if threading.current_thread() is threading.main_thread():
         previous = {number: signal.getsignal(number) for number in STOP_SIGNALS if not is_ignored(number)}
     try:
         for number in previous:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, handler)
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        for number, before in previous.items():
+            signal.signal(number, before or signal.SIG_DFL)
 
 
-def _exit_handler(when: str):
+def _exit_handler(when: str) -> Callable[[int, Optional[FrameType]], None]:
     """A signal handler that prints one line and ends the process."""
 
-    def exit_now(number, frame):
+    def exit_now(number: int, frame: Optional[FrameType]) -> None:
         silence_lost_terminal()
-        status = end_with(f"stopped by {signal_name(number)} {when}", 128 + number)
+        status = end_with(f"stopped by {signal_name(number)} {when}".strip(), 128 + number)
         report_status(status)
         os._exit(status)
 
     return exit_now
 
 
+_AT_ONCE = _exit_handler("")
 _BEFORE = _exit_handler("before the run started")
 _AFTER = _exit_handler("after training, which is saved; the report may be missing")
 
@@ -110,23 +126,23 @@ class StopRequest:
     does not allow them, nor for signals that the parent process ignores.
     """
 
-    def __init__(self):
-        self.signal = None
-        self._previous = {}
+    def __init__(self) -> None:
+        self.signal: Optional[int] = None
+        self._previous: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 if not is_ignored(number):
                     self._previous[number] = signal.signal(number, self._receive)
         return self
 
-    def _receive(self, number, frame):
+    def _receive(self, number: int, frame: Optional[FrameType]) -> None:
         silence_lost_terminal()
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, _AFTER if handler is _BEFORE else handler or signal.SIG_DFL)

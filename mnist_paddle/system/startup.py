@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from ..errors import UsageError
@@ -23,7 +24,7 @@ KEPT_PROXIES = "MNIST_PADDLE_PROXIES"  # JSON of environment variables, passed f
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-def prepare(environment=os.environ) -> None:
+def prepare(environment: MutableMapping[str, str] = os.environ) -> None:
     """Prepare the process for paddle. Safe to call twice or after importing paddle."""
     if environment.get("HOME") == "":  # treat as unset; otherwise ~/runs would be /runs
         del environment["HOME"]
@@ -51,7 +52,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="paddle|visualdl|google")
 
 
-def restore_proxies(environment=os.environ) -> None:
+def restore_proxies(environment: MutableMapping[str, str] = os.environ) -> None:
     """Restore the proxy variables that the launcher hid from Paddle's launcher; downloads may need them."""
     try:
         kept = json.loads(environment.pop(KEPT_PROXIES, "{}"))

@@ -14,13 +14,18 @@ removes points written after the checkpoint, so the curve continues without a br
 import hashlib
 import os
 import time
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO, Callable, Optional, Union
 
 import numpy as np
 
+from ..system.console import Log
 from ..system.files import flush_to_disk, to_json
-from .best_effort import BestEffort
+from ..system.paths import StrPath
+from .best_effort import BestEffort, Result
 from .libraries import visualdl
 
 METRICS = "metrics.jsonl"
@@ -47,7 +52,7 @@ KINDS = {
 }
 
 
-def open_curves(folder, enabled: bool, log=print):
+def open_curves(folder: StrPath, enabled: bool, log: Log = print) -> "Union[Curves, SilentCurves]":
     """The curves of the run in `folder`, or silent ones if not enabled. `log` receives a line for what can't be drawn."""
     return Curves(Path(folder), log) if enabled else SilentCurves()
 
@@ -55,10 +60,10 @@ def open_curves(folder, enabled: bool, log=print):
 class SilentCurves:
     """The methods of `Curves` without any effect, for ranks that do not write."""
 
-    def attempt(self, kind: str, build, *arguments, name: str = "", **named) -> None:
+    def attempt(self, kind: str, build: Callable[..., object], *arguments: object, name: str = "", **named: object) -> None:
         """Does not call `build`."""
 
-    def add_record(self, split: str, kind: str, tag: str, build, *arguments) -> None:
+    def add_record(self, split: str, kind: str, tag: str, build: Callable[..., dict], *arguments: object) -> None:
         """Does nothing."""
 
     def scalars(self, step: int, epoch: float, split: str, **values: float) -> None:
@@ -67,10 +72,10 @@ class SilentCurves:
     def histograms(self, step: int, weights: dict, gradients: dict) -> None:
         """Does nothing."""
 
-    def images(self, step: int, tag: str, images, captions) -> None:
+    def images(self, step: int, tag: str, images: np.ndarray, captions: Sequence[str]) -> None:
         """Does nothing."""
 
-    def pr_curves(self, step: int, labels, probabilities) -> None:
+    def pr_curves(self, step: int, labels: np.ndarray, probabilities: np.ndarray) -> None:
         """Does nothing."""
 
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
@@ -86,22 +91,24 @@ class SilentCurves:
 class Curves:
     """Writes metrics.jsonl and VisualDL records."""
 
-    def __init__(self, folder: Path, log=print):
+    def __init__(self, folder: Path, log: Log = print) -> None:
         self.folder = folder
         self._best_effort = BestEffort(log)
         self.lines = open(folder / METRICS, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  closed in close()
-        self.writers = {}
+        self.writers: dict[str, BinaryIO] = {}
 
-    def attempt(self, kind: str, build, *arguments, name: str = "", **named):
+    def attempt(
+        self, kind: str, build: Callable[..., Result], *arguments: object, name: str = "", **named: object
+    ) -> Optional[Result]:
         """`build(...)`, or None if it raises, which is logged once per kind."""
         return self._best_effort(kind, build, *arguments, name=name, **named)
 
     @cached_property
-    def component(self):
+    def component(self) -> Optional[ModuleType]:
         """VisualDL's module with the record types, or None if it can't be imported."""
         return self.attempt("VisualDL's charts", visualdl, "visualdl.component.base_component")
 
-    def add_record(self, split: str, kind: str, tag: str, build, *arguments) -> None:
+    def add_record(self, split: str, kind: str, tag: str, build: Callable[..., dict], *arguments: object) -> None:
         """Append one record to the split's VisualDL file; `build(*arguments)` returns its content.
 
         VisualDL's LogWriter writes in a thread that silently drops what it can't write (a full disk) and continues after half a
@@ -134,10 +141,10 @@ class Curves:
             for name, array in arrays.items():
                 self.add_record("train", "histogram", f"{kind}/{name}", histogram, array, int(step))
 
-    def images(self, step: int, tag: str, images: np.ndarray, captions) -> None:
+    def images(self, step: int, tag: str, images: np.ndarray, captions: Sequence[str]) -> None:
         """Captioned images as one picture: images uint8 [n, 28, 28]."""
 
-        def grid():
+        def grid() -> dict:
             from .plots import image_grid
 
             return {"image_array": image_grid(images, captions), "step": int(step)}
@@ -148,7 +155,7 @@ class Curves:
     def pr_curves(self, step: int, labels: np.ndarray, probabilities: np.ndarray) -> None:
         """A precision-recall curve per digit: labels [n], probabilities [n, 10]."""
 
-        def counts(digit):
+        def counts(digit: int) -> dict:
             names = ("tp", "fp", "tn", "fn", "precision", "recall")
             return {"step": int(step), **dict(zip(names, pr_counts(labels == digit, probabilities[:, digit])))}
 
@@ -158,7 +165,7 @@ class Curves:
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
         """The run's main settings, and its test accuracy (percent) as metric `test`."""
 
-        def content():
+        def content() -> dict:
             values = {short: _hparam(settings[name]) for name, short in HYPERPARAMETERS.items() if name in settings}
             if "lr" in values:
                 values["lr"] = float(values["lr"])  # a column must have one type in all runs
@@ -171,8 +178,8 @@ class Curves:
     def lengths(self) -> dict[str, int]:
         """Length of every file in bytes, after flushing them to disk."""
         self.lines.flush()
-        for file in (self.lines, *self.writers.values()):
-            flush_to_disk(file.fileno())
+        for descriptor in (self.lines.fileno(), *(file.fileno() for file in self.writers.values())):
+            flush_to_disk(descriptor)
         return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in files(self.folder) if path.exists()}
 
     def close(self) -> None:
@@ -182,7 +189,7 @@ class Curves:
             file.close()
 
 
-def _record(component, kind: str, tag: str, build, arguments) -> bytes:
+def _record(component: ModuleType, kind: str, tag: str, build: Callable[..., dict], arguments: tuple) -> bytes:
     """One serialized record. Raises any error of `build`, VisualDL or protobuf."""
     if "%" in tag:
         raise ValueError("VisualDL does not accept % in a name")
@@ -191,7 +198,7 @@ def _record(component, kind: str, tag: str, build, arguments) -> bytes:
     return record.SerializeToString()
 
 
-def _hparam(value):
+def _hparam(value: Any) -> Union[int, float, str]:
     """A setting in a type that VisualDL accepts: int, float or str, not bool."""
     return value if type(value) in (int, float, str) else str(value)
 
@@ -250,7 +257,7 @@ def _complete(path: Path, content: bytes) -> int:
     return max((stop for _, stop in _spans(content)), default=0)
 
 
-def _spans(content: bytes):
+def _spans(content: bytes) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of the complete records in a VisualDL file; each is preceded by 8 bytes of length."""
     position = 0
     while position + 8 <= len(content):

@@ -11,23 +11,36 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
 
 from ..distributed import communication
 from ..settings import plugins
+from ..system.console import Log
+from ..system.paths import StrPath
+
+if TYPE_CHECKING:
+    import paddle
 
 
-def start(folder, model: str, arguments: dict) -> subprocess.Popen:
+def start(folder: StrPath, model: str, arguments: dict) -> subprocess.Popen:
     """Start drawing the network MODELS[model](**arguments) into a run folder."""
     environment = {**os.environ, "FLAGS_enable_pir_api": "0", "CUDA_VISIBLE_DEVICES": ""}
     communication.stand_alone(environment)
     root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     command = [sys.executable, "-m", __name__, str(folder), model, json.dumps(arguments), *plugins.loaded()]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment, text=True, errors="replace", **pipes)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
-def finish(drawing: subprocess.Popen, log, seconds: float = 60) -> None:
+def finish(drawing: subprocess.Popen, log: Log, seconds: float = 60) -> None:
     """Wait for the process; logs one line if the network can't be drawn."""
     try:
         _, errors = drawing.communicate(timeout=seconds)
@@ -64,7 +77,7 @@ def draw(folder: str, model: str, arguments: dict) -> None:
     Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_text(content)
 
 
-def is_recurrent(network) -> bool:
+def is_recurrent(network: "paddle.nn.Layer") -> bool:
     """Whether a network contains recurrent layers."""
     import paddle
 
@@ -72,11 +85,11 @@ def is_recurrent(network) -> bool:
     return any(isinstance(layer, kinds) for layer in network.sublayers())
 
 
-def _old_operator(name: str):
+def _old_operator(name: str) -> Callable[..., Any]:
     """An activation as an operator of the old program format, which Paddle 3's functional API no longer emits."""
     from paddle.base.layer_helper import LayerHelper
 
-    def activation(x, *settings, **named):
+    def activation(x: Any, *settings: object, **named: object) -> Any:
         helper = LayerHelper(name)
         out = helper.create_variable_for_type_inference(x.dtype)
         helper.append_op(type=name, inputs={"X": x}, outputs={"Out": out})

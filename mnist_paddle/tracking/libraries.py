@@ -13,9 +13,13 @@ import sys
 import tempfile
 import types
 import warnings
+from collections.abc import Iterator
+from typing import IO, Any, Callable, TypeVar, cast
+
+Draw = TypeVar("Draw", bound=Callable[..., Any])
 
 
-def visualdl(name: str):
+def visualdl(name: str) -> types.ModuleType:
     """A module of VisualDL, such as "visualdl.component.base_component".
 
     Importing VisualDL writes its server's settings below the home folder. If there is no writable home folder, it is imported
@@ -29,22 +33,23 @@ def visualdl(name: str):
             return importlib.import_module(name)
         except OSError:
             settings = "visualdl.utils.dir"
-            sys.modules[settings] = types.ModuleType(settings)
-            sys.modules[settings].init_vdl_config = lambda: None
+            module: Any = types.ModuleType(settings)
+            sys.modules[settings] = module
+            module.init_vdl_config = lambda: None
             try:
                 return importlib.import_module(name)
             finally:
                 del sys.modules[settings]  # so that starting the server later reports the missing module
 
 
-def default_style(draw):
+def default_style(draw: Draw) -> Draw:
     """Decorator: draw with matplotlib's defaults, regardless of matplotlibrc, styles and notebook settings.
 
     Restores the user's settings afterwards. Suppresses warnings, such as of glyphs missing in the font.
     """
 
     @functools.wraps(draw)
-    def wrapper(*values, **named):
+    def wrapper(*values: Any, **named: Any) -> Any:
         with suppressed_warnings():
             matplotlib = load_matplotlib()
             with matplotlib.rc_context():
@@ -53,11 +58,11 @@ def default_style(draw):
                 matplotlib.rcParams.update(defaults)
                 return draw(*values, **named)
 
-    return wrapper
+    return cast(Draw, wrapper)
 
 
 @contextlib.contextmanager
-def suppressed_warnings():
+def suppressed_warnings() -> Iterator[None]:
     """Suppress warnings and matplotlib's log messages (missing font cache, bad lines in matplotlibrc)."""
     logger = logging.getLogger("matplotlib")
     level = logger.level
@@ -70,7 +75,7 @@ def suppressed_warnings():
         logger.setLevel(level)
 
 
-def load_matplotlib():
+def load_matplotlib() -> types.ModuleType:
     """Import matplotlib, ignoring user settings that make its import fail."""
     try:
         return importlib.import_module("matplotlib")
@@ -80,15 +85,17 @@ def load_matplotlib():
         return _load_plain_matplotlib()
 
 
-def _load_plain_matplotlib():
+def _load_plain_matplotlib() -> types.ModuleType:
     """Import matplotlib without the user's matplotlibrc, MPLBACKEND and home folder."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         del sys.modules[name]  # left by the failed import
     spec = importlib.util.find_spec("matplotlib")
-    module = importlib.util.module_from_spec(spec)
+    if spec is None or spec.loader is None or spec.origin is None:
+        raise ImportError("matplotlib is not installed completely")
+    module: Any = importlib.util.module_from_spec(spec)
     package = os.path.dirname(spec.origin)
 
-    def open_packaged(path, *values, **named):
+    def open_packaged(path: str, *values: Any, **named: Any) -> IO:
         """Replaces `open` while matplotlib is imported: any matplotlibrc outside the package reads as empty."""
         path = os.path.abspath(path)
         if os.path.basename(path) == "matplotlibrc" and not path.startswith(package):

@@ -1,17 +1,26 @@
 """Figures as PNG files. Uses matplotlib's object interface, not pyplot, so a notebook's own figures are unaffected."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ..system.paths import StrPath
 from .libraries import default_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 DPI = 120
 TRAIN, VALIDATION, GRAY = "#4C78A8", "#E45756", "#666666"
 
 
-def new_figure(width: float, height: float):
+def new_figure(width: float, height: float) -> "Figure":
     """An empty figure, size in inches, without a window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -21,9 +30,9 @@ def new_figure(width: float, height: float):
     return figure
 
 
-def read_metrics(path) -> dict:
+def read_metrics(path: StrPath) -> dict:
     """metrics.jsonl -> {(split, name): (steps, epochs, values)}, each float64 [n]. Skips a partial last line."""
-    series = {}
+    series: dict = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         try:
             point = json.loads(line)
@@ -35,7 +44,7 @@ def read_metrics(path) -> dict:
 
 
 @default_style
-def draw_curves(metrics, png, name: str = "") -> None:
+def draw_curves(metrics: StrPath, png: StrPath, name: str = "") -> None:
     """Plot loss, error and learning rate over epochs, with training and validation in one panel each."""
     series = read_metrics(metrics)
     figure = new_figure(11, 3.6)
@@ -66,7 +75,7 @@ def _isolated(values: np.ndarray) -> np.ndarray:
     return ~gap[1:-1] & gap[:-2] & gap[2:]
 
 
-def _add_run_name(figure, name: str) -> None:
+def _add_run_name(figure: "Figure", name: str) -> None:
     """Add the run's name in small type in the lower right corner."""
     if name:
         text = name.encode("utf-8", "replace").decode()  # a folder name may not be valid text
@@ -74,7 +83,7 @@ def _add_run_name(figure, name: str) -> None:
         figure.supxlabel(text, x=0.995, ha="right", fontsize=7, color=GRAY, parse_math=False)
 
 
-def _format_axes(axes, name: str) -> None:
+def _format_axes(axes: "Axes", name: str) -> None:
     """Title, grid, scale and units of the panel of a metric."""
     titles = {"loss": "Loss", "accuracy": "Error (100 % - accuracy)", "learning_rate": "Learning rate"}
     axes.set_title(titles[name], fontsize=11, loc="left")
@@ -91,7 +100,7 @@ def _format_axes(axes, name: str) -> None:
     axes.yaxis.set_major_formatter(lambda value, position: f"{value:.6g}{unit}")
 
 
-def _use_log_scale(axes) -> None:
+def _use_log_scale(axes: "Axes") -> None:
     """Use a log scale if the values span at least a factor of 10, with a moderate number of ticks."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -106,7 +115,7 @@ def _use_log_scale(axes) -> None:
 
 
 @default_style
-def draw_resumed(straight, stopped, stops, png) -> None:
+def draw_resumed(straight: StrPath, stopped: StrPath, stops: Iterable[int], png: StrPath) -> None:
     """Plot the training loss of an uninterrupted run, and on top of it that of a run stopped and resumed after steps `stops`."""
     figure = new_figure(9, 4)
     axes = figure.subplots()
@@ -131,7 +140,7 @@ def draw_resumed(straight, stopped, stops, png) -> None:
 
 
 @default_style
-def draw_confusion(confusion: np.ndarray, png, name: str = "") -> None:
+def draw_confusion(confusion: np.ndarray, png: StrPath, name: str = "") -> None:
     """Plot a confusion matrix [10, 10]: counts, with mistakes colored by their fraction of the row."""
     figure = new_figure(6.4, 6)
     axes = figure.subplots()
@@ -147,8 +156,9 @@ def draw_confusion(confusion: np.ndarray, png, name: str = "") -> None:
             dark = not right and mistakes[row, column] > 0.6 * top
             axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
     digits = range(len(confusion))
-    axes.set_xticks(digits, digits)
-    axes.set_yticks(digits, digits)
+    names = [str(digit) for digit in digits]
+    axes.set_xticks(digits, names)
+    axes.set_yticks(digits, names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     wrong = int(confusion.sum() - np.trace(confusion))
@@ -157,14 +167,14 @@ def draw_confusion(confusion: np.ndarray, png, name: str = "") -> None:
     figure.savefig(png)
 
 
-def _square(column: int, row: int):
+def _square(column: int, row: int) -> "Rectangle":
     from matplotlib.patches import Rectangle
 
     return Rectangle((column - 0.5, row - 0.5), 1, 1, color="#DDE8F3")
 
 
 @default_style
-def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
+def draw_mistakes(images: np.ndarray, captions: Sequence[str], png: StrPath, name: str = "") -> None:
     """Plot misclassified images uint8 [n, 28, 28] with captions `label → prediction` and probability or output."""
     title = "Worst mistakes on the test set" if len(images) else "No mistakes"
     if len(images):
@@ -175,14 +185,14 @@ def draw_mistakes(images: np.ndarray, captions, png, name: str = "") -> None:
 
 
 @default_style
-def image_grid(images: np.ndarray, captions) -> np.ndarray:
+def image_grid(images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
     """Captioned images as one RGB image uint8 [height, width, 3], for VisualDL."""
-    canvas = image_figure(images, captions).canvas
+    canvas = cast("FigureCanvasAgg", image_figure(images, captions).canvas)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def image_figure(images, captions, title: str = ""):
+def image_figure(images: np.ndarray, captions: Sequence[str], title: str = "") -> "Figure":
     """A grid with 8 captioned images per row, in a single axes: one axes per image takes ten times as long to lay out."""
     side, gap, head = 28, 5, 9  # in pixels: image, gap between images, caption
     rows, columns = max(1, -(-len(images) // 8)), 8
@@ -208,7 +218,7 @@ def image_figure(images, captions, title: str = ""):
 
 
 @default_style
-def draw_scaling(measured: dict, curves: dict, efficiencies: dict, batch: int, png) -> None:
+def draw_scaling(measured: dict, curves: dict, efficiencies: dict, batch: int, png: StrPath) -> None:
     """Plot images per second over the number of ranks, and efficiency over the batch size per rank.
 
     `measured`: ranks -> images/s; `curves`: name -> (ranks, images/s); `efficiencies`: name -> (batch sizes, fractions).

@@ -2,16 +2,18 @@
 
 import sys
 import time
+from typing import Any
 
 from tqdm import tqdm
 
 from ..system import console
+from ..system.console import Log
 
 
 class Stopwatch:
     """Measures time between calls: `lap` returns it, `skip` discards it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._mark = time.perf_counter()
 
     def lap(self) -> float:
@@ -27,7 +29,7 @@ class Stopwatch:
 class Bar(tqdm):
     """A progress bar that survives the closing of its terminal."""
 
-    def display(self, *arguments, **named):
+    def display(self, *arguments: Any, **named: Any) -> Any:
         """Called by tqdm."""
         try:
             return super().display(*arguments, **named)
@@ -41,7 +43,7 @@ class Progress:
 
     EVERY = 10.0  # seconds between two lines
 
-    def __init__(self, total: int, done: int, log, enabled: bool = True):
+    def __init__(self, total: int, done: int, log: Log, enabled: bool = True) -> None:
         """`total` and `done` count images, of the whole run and already trained on; `log` prints a line."""
         self.log, self.total, self.done, self.text = log, total, done, ""
         bar = enabled and console.is_open(sys.stderr) and sys.stderr.isatty()
@@ -59,10 +61,10 @@ class Progress:
             bar_format="{desc} {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
 
-    def __enter__(self):
+    def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.bar.close()
 
     def describe(self, epoch: str, metrics: str) -> None:

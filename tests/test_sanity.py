@@ -8,7 +8,7 @@ from digits import make_digits, write_npz
 
 from mnist_paddle import MODELS, Config, UsageError, fit, fit_from, load_config, load_model, resume
 from mnist_paddle.experiment.folder import RunFolder
-from mnist_paddle.experiment.sense import check_settings, notes
+from mnist_paddle.experiment.sanity import check_settings, notes
 
 QUICK = {"model": "fc", "model_args": {"widths": [20]}, "epochs": 3, "batch_size": 50, "device": "cpu", "threads": 1}
 # Small versions of every network, with arguments that are not the default ones.
@@ -25,8 +25,8 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Runs without figures, which take most of their time."""
-    monkeypatch.setattr(RunFolder, "drawing", lambda *arguments: contextlib.nullcontext())
-    monkeypatch.setattr(RunFolder, "pictures", lambda *arguments: None)
+    monkeypatch.setattr(RunFolder, "drawing_graph", lambda *arguments: contextlib.nullcontext())
+    monkeypatch.setattr(RunFolder, "figure", lambda *arguments: None)
 
 
 def quiet(text):
@@ -82,19 +82,19 @@ def test_settings_that_do_not_do_what_one_may_expect_are_noted():
 )
 def test_a_run_that_ended_early_is_resumed_only_with_a_new_end(settings, name, more, small, tmp_path):
     folder = tmp_path / "run"
-    report = fit(Config(**{**QUICK, **settings, "output_dir": str(folder)}), small, say=quiet)
+    report = fit(Config(**{**QUICK, **settings, "output_dir": str(folder)}), small, log=quiet)
     assert report["steps"] < 36
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     flags = ["--resume", "--output_dir", str(folder)]
-    for begin in (lambda: resume(folder, small, say=quiet), lambda: load_config(flags)):
+    for begin in (lambda: resume(folder, small, log=quiet), lambda: fit(load_config(flags), small, log=quiet)):
         with pytest.raises(UsageError, match=f"ended at step .* --{name}.*resume with a higher --{name}, or with --{name} "):
             begin()
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     text = str(next(iter(more.values()))).replace("None", "null")
     assert getattr(load_config([*flags, f"--{name}", text]), name) == more[name]
     (folder / "report.json").unlink()  # as if it had been killed before it wrote its report: that is made up for
-    assert resume(folder, small, say=quiet)["steps"] == report["steps"]
-    assert resume(folder, small, say=quiet, **more)["steps"] > report["steps"]
+    assert resume(folder, small, log=quiet)["steps"] == report["steps"]
+    assert resume(folder, small, log=quiet, **more)["steps"] > report["steps"]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -102,20 +102,20 @@ def test_train_more_needs_no_flag_but_the_run(model, tmp_path):
     data = write_npz(tmp_path / "digits.npz", make_digits(60), make_digits(20, seed=1))
     settings = {"dataset": "custom", "data_dir": str(data), "validation_size": 12, "batch_size": 20, "epochs": 1, "device": "cpu"}
     settings |= {"model": model, "model_args": SMALL[model], "loss": "label_smoothing", "loss_args": {"epsilon": 0.2}}
-    fit(Config(**settings, output_dir=str(tmp_path / "run")), say=quiet)
+    fit(Config(**settings, output_dir=str(tmp_path / "run")), log=quiet)
     config = load_config(["--init_from", str(tmp_path / "run"), "--dry_run", "--device", "cpu"])
     for name in ("dataset", "data_dir", "validation_size", "model", "loss", "loss_args"):
         assert getattr(config, name) == settings[name]
     assert config.batch_size == Config().batch_size
-    assert fit(config, say=quiet)["steps"] == 1
-    assert fit_from(tmp_path / "run", say=quiet, dry_run=True, device="cpu")["steps"] == 1
+    assert fit(config, log=quiet)["steps"] == 1
+    assert fit_from(tmp_path / "run", log=quiet, dry_run=True, device="cpu")["steps"] == 1
 
 
 def test_what_the_user_gives_goes_over_what_a_checkpoint_has(tmp_path):
     folder, file = tmp_path / "run", tmp_path / "recipe.yaml"
     old = str(write_npz(tmp_path / "digits.npz", make_digits(60), make_digits(20, seed=1)))
     settings = {**QUICK, "activation": "tanh", "epochs": 1, "output_dir": str(folder), "dataset": "custom", "data_dir": old}
-    fit(Config(**settings), say=quiet)
+    fit(Config(**settings), log=quiet)
 
     def load(*flags):
         config = load_config(["--init_from", str(folder), *flags])

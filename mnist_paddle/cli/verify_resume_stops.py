@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Callable, Optional
 
 import psutil
 
@@ -39,14 +40,14 @@ class UnexpectedEnd(RunError):
     """A training that did not end as it should have."""
 
 
-class Trainer:
+class StoppedTraining:
     """Trains by command, on one rank or several, and interrupts it."""
 
-    def __init__(self, folder: Path, flags: list, nproc: int):
+    def __init__(self, folder: Path, flags: list, nproc: int) -> None:
         self.folder, self.flags, self.nproc = folder, flags, nproc
         self.total_steps = self.epoch_steps = 1  # of the whole run, once they are known
 
-    def start(self, name: str, *extra):
+    def start(self, name: str, *extra: str) -> subprocess.Popen:
         """A process that trains in the run folder `name`, from the start or from the last checkpoint."""
         run = self.folder / name
         resume = (run / "last.safetensors").exists()
@@ -85,12 +86,14 @@ class Trainer:
             self.wait(process)
         finally:
             send(process, signal.SIGKILL)
-        interruption.status = process.returncode
-        if interruption.status not in (0, *STATUSES[kind]):
-            raise UnexpectedEnd(f"{KINDS[kind]} ended the run with status {interruption.status}: {self.last_line(name)}")
-        return interruption.status != 0 or kind == "minutes"
+        status = process.returncode
+        if status not in (0, *STATUSES[kind]):
+            raise UnexpectedEnd(f"{KINDS[kind]} ended the run with status {status}: {self.last_line(name)}")
+        # One number per signal, a shell's, whichever of STATUSES it was.
+        interruption.status = status and 128 + signal.Signals[KINDS[kind]]
+        return status != 0 or kind == "minutes"
 
-    def wait_for_first_step(self, process, name: str, written) -> None:
+    def wait_for_first_step(self, process: subprocess.Popen, name: str, written: Optional[int]) -> None:
         """Wait until config.yaml is rewritten, which is done just before the first step. `written`: its time before."""
         settings, start = self.folder / name / "config.yaml", time.monotonic()
         while process.poll() is None and (not settings.exists() or settings.stat().st_mtime_ns == written):
@@ -98,7 +101,7 @@ class Trainer:
             if time.monotonic() - start > TIMEOUT:
                 raise UnexpectedEnd(f"the run did not start within {TIMEOUT} s: {self.last_line(name)}")
 
-    def wait(self, process) -> None:
+    def wait(self, process: subprocess.Popen) -> None:
         """Wait for the end of a process."""
         try:
             process.wait(TIMEOUT)
@@ -112,11 +115,11 @@ class Trainer:
         return lines[-1] if lines else "(it printed nothing)"
 
 
-def send(process, number: int) -> None:
+def send(process: subprocess.Popen, number: int) -> None:
     """A signal, as a user or a power cut would send it: SIGKILL to every rank, others to the process that was started."""
     if process.poll() is not None:
         return
-    ranks = psutil.Process(process.pid).children(recursive=True) if number == signal.SIGKILL else []
+    ranks: list[Any] = psutil.Process(process.pid).children(recursive=True) if number == signal.SIGKILL else []
     for target in [process, *ranks]:
         try:
             target.send_signal(number)
@@ -124,11 +127,14 @@ def send(process, number: int) -> None:
             continue
 
 
-def train_with_interruptions(trainer: Trainer, kinds: list, count: int, seconds: float, *, seed: int, show) -> list[Interruption]:
+def train_with_interruptions(
+    trainer: StoppedTraining, kinds: list, count: int, seconds: float, *, seed: int, show: Callable[[int, Interruption], None]
+) -> list[Interruption]:
     """Train in the folder `stopped` with `count` interruptions spread over a training of so many seconds."""
     from ..experiment import checkpoint
 
-    interruptions, last = [], trainer.folder / "stopped" / "last.safetensors"
+    interruptions: list[Interruption] = []
+    last = trainer.folder / "stopped" / "last.safetensors"
     share_left, generator = 1.0, random.Random(seed)
     while len(interruptions) < count:
         # At most twice the even share, so that about all fall into the training; some kills fall into the start of the process.
