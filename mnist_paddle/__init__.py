@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for editors; the names are imported when they are first use
     from .data.augment import AUGMENTATIONS
     from .data.dataset import DATASETS, Dataset, Split, load_dataset
     from .data.loader import Loader
+    from .deploy.predict import Prediction, Recognizer, predict
     from .experiment.load import load_model
     from .losses import LOSSES, load_loss
     from .models import ACTIVATIONS, MODELS
@@ -45,6 +46,9 @@ _HOME = {
     "load_loss": "losses",
     "load_model": "experiment.load",
     "load_plugins": "settings.plugins",
+    "Prediction": "deploy.predict",
+    "Recognizer": "deploy.predict",
+    "predict": "deploy.predict",
     "fit": "trainer",
     "fit_from": "trainer",
     "resume": "trainer",
@@ -64,6 +68,8 @@ __all__ = [  # as a literal, which editors and type checkers read; a test holds 
     "Dataset",
     "Interrupted",
     "Loader",
+    "Prediction",
+    "Recognizer",
     "RunError",
     "Split",
     "UsageError",
@@ -77,6 +83,7 @@ __all__ = [  # as a literal, which editors and type checkers read; a test holds 
     "load_model",
     "load_plugins",
     "make_optimizer",
+    "predict",
     "resume",
 ]
 

@@ -79,7 +79,7 @@ def check_parsed(name: str):
     return lambda words, small: import_module(f"mnist_paddle.cli.{name}").parse(words)
 
 
-CHECKS = {name: check_parsed(name) for name in ("data", "verify_resume", "benchmark")}
+CHECKS = {name: check_parsed(name) for name in ("data", "predict", "make_pictures", "verify_resume", "benchmark")}
 CHECKS.update(train=check_train, launch=check_launch, evaluate=check_evaluate)
 
 

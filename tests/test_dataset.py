@@ -141,7 +141,7 @@ def test_the_default_for_a_large_set_is_ten_thousand_at_most(tmp_path):
 @pytest.mark.parametrize("name", DATASETS)
 def test_the_name_and_source_of_a_dataset_are_kept(name, tmp_path):
     path = write_idx(tmp_path / "idx", TRAIN, TEST)
-    if name in ("mnist", "arrays"):
+    if name in ("mnist", "arrays", "pictures"):
         assert "--dataset custom" in rejected(name, str(path))
         return
     dataset = load_dataset(name, str(path))

@@ -1034,7 +1034,7 @@ def pictures(tmp_path):
         for number, picture in enumerate(saved):
             picture.save(tmp_path / "mine" / "3" / f"{number}.{suffix}")
         raw = read(tmp_path / "mine")
-        assert (raw.splits["all"][1] == 3).all()
+        assert raw.classes == ("3",)
         return raw.splits["all"][0], raw.notes
 
     return save
@@ -1137,10 +1137,8 @@ def test_hidden_files_are_skipped_and_counted(tmp_path):
 
 STRAY = {
     "a file beside the classes": "notes.txt",
-    "a folder beside the classes": "ten/a.png",
     "a text among the pictures": "3/notes.txt",
     "a folder among the pictures": "3/more/a.png",
-    "a folder 10": "10/a.png",
 }
 
 
@@ -1150,7 +1148,7 @@ def test_unexpected_files_among_images_are_named(name, tmp_path):
     path = folder / STRAY[name]
     path.parent.mkdir(exist_ok=True)
     path.write_text("not a picture")
-    where = path.parent if path.parent.name in ("ten", "more", "10") else path
+    where = path.parent if path.parent.name == "more" else path
     rejected(folder, str(where))
 
 

@@ -20,7 +20,7 @@ LEVELS = [
     "tracking",
     "experiment",
     "trainer",
-    "studies",
+    "deploy studies",
     "benchmarks",
     "cli",
 ]

@@ -15,6 +15,8 @@ COMMANDS = {
     "train": "train a network",
     "launch": "train on several devices or machines",
     "evaluate": "evaluate a trained network on any split of any dataset",
+    "predict": "predict pictures: class, probability, runner-up",
+    "make_pictures": "make digit pictures by other means, measure on them",
     "data": "download or read a dataset and inspect it",
     "verify_resume": "check that a stopped and resumed run equals one that ran through",
     "benchmark": "measure speed, as ratios within one run",

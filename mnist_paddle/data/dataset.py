@@ -143,6 +143,16 @@ def custom(data_dir, log, /) -> tuple:
 
 
 @DATASETS.register
+def pictures(data_dir, log, /) -> tuple:
+    """Your own pictures in class folders, each cut out and centered as MNIST's digits are."""
+    if data_dir is None:
+        raise UsageError("--dataset pictures requires --data_dir, the folder with your class folders")
+    raw, source = sources.read_pictures(data_dir)
+    log(f"dataset loaded from {source}")
+    return raw, source
+
+
+@DATASETS.register
 def arrays(data_dir, log, /) -> tuple:
     """Your own arrays, passed in Python: fit(config, dataset)."""
     raise UsageError(

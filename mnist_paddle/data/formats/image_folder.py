@@ -1,123 +1,173 @@
 """Image folders with one subfolder per class: the user's own images."""
 
-import io
-import warnings
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ...errors import UsageError
-from .arrays import DIGITS, SIDE, Raw
-from .streams import MAX_BYTES, entries, readable
+from ..pictures import SURE, Digit, to_digit
+from .arrays import Raw
+from .decode import SMALL_VALUES, decode_file
+from .streams import entries, readable
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 SPLITS.update({"test": "test", "testing": "test"})
-MAX_PIXELS = 50_000_000  # more than a photograph; less than a decompression bomb
-# Without EPS, for which Pillow would start another program.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+MAX_CLASSES = 1000
+# What systems leave in folders, beside hidden files; in lower case.
+JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r")
+FOLDERS = "class folders such as 0 to 9"
 
 
-def read_image_folder(folder) -> Raw:
-    """Read class folders 0 to 9, or train / validation / test folders with class folders, of images of any size and mode.
+@dataclass
+class _File:
+    """A picture file of a split, its label, and the picture as the network sees it."""
 
-    Raises `UsageError` for unreadable images and files in unexpected places.
+    split: str
+    label: int
+    path: Path
+    digit: Digit
+    change: str = ""
+    white: float = 255
+
+
+def read_image_folder(folder, form: str = "auto") -> Raw:
+    """Read class folders, or train / validation / test folders with class folders, of images of any size and mode.
+
+    The names of the folders are those of the classes: in the order of their numbers if all are numbers, else sorted. `form`:
+    see `pictures`. Whether ink is dark is decided once for all pictures, except for those that clearly differ. Raises
+    `UsageError` for unreadable images and files in unexpected places.
     """
-    folder, changes = Path(folder), Counter()
-    names = {path.name: path for path in entries(folder) if path.is_dir()}
-    if all(name.lower() in SPLITS for name in names):
-        _check_splits(folder, names)
-        splits = {SPLITS[name.lower()]: _read_classes(path, changes) for name, path in names.items()}
-    else:
-        splits = {"all": _read_classes(folder, changes)}
-    if "all" not in splits and not {"train", "test"} <= splits.keys():
-        raise UsageError(f"{folder}: has {', '.join(names)}; expected train and test, or class folders 0 to 9")
-    return Raw("image folder", splits, [f"{count:,} images {change}" for change, count in sorted(changes.items())])
+    folder = Path(folder)
+    names = [path.name for path in visible(folder) if path.is_dir()]
+    parts = {"all": folder}
+    if any(name.lower() in SPLITS for name in names):
+        parts = _split_folders(folder, names)
+    classes = class_order({path.name for part in parts.values() for path in _class_folders(part)})
+    if len(classes) > MAX_CLASSES:
+        raise UsageError(f"{folder}: has {len(classes):,} class folders; at most {MAX_CLASSES:,} are supported")
+    skipped, files = Counter(), []
+    for split, part in parts.items():
+        found = list(_read_classes(part, split, classes, form, skipped))
+        if not found:
+            raise UsageError(f"{part}: no images; put them into {FOLDERS}")
+        files += found
+    findings = _decide_together(files, form)
+    kind = np.uint8 if len(classes) <= 256 else np.uint16
+    splits = {}
+    for split in parts:
+        chosen = [file for file in files if file.split == split]
+        splits[split] = np.stack([file.digit.image for file in chosen]), np.array([file.label for file in chosen], kind)
+    return Raw("image folder", splits, _notes(files, skipped), [*findings, *_doubtful_classes(classes)], classes)
 
 
-def _check_splits(folder: Path, names) -> None:
-    """Raise `UsageError` for files next to the split folders or a duplicate split, which would otherwise be ignored."""
-    for path in entries(folder):
-        if not path.is_dir():
-            raise UsageError(f"{path}: unexpected; only {', '.join(names)} may be in this folder")
+def visible(folder: Path) -> list:
+    """The contents of a folder, sorted, without hidden files and what systems leave there."""
+    return [path for path in entries(folder) if path.name.lower() not in JUNK]
+
+
+def class_order(names) -> tuple:
+    """Names of classes in the order of their labels.
+
+    >>> class_order(["10", "9", "0"]), class_order(["b", "B", "10", "9"])
+    (('0', '9', '10'), ('10', '9', 'B', 'b'))
+    """
+    numbers = all(name.isascii() and name.isdigit() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name), name) if numbers else name))
+
+
+def _split_folders(folder: Path, names: list) -> dict:
+    """Split -> its folder. Raises `UsageError` for anything beside them, a split twice, and a missing one."""
+    for path in visible(folder):
+        if path.name.lower() not in SPLITS or not path.is_dir():
+            splits = [name for name in names if name.lower() in SPLITS]
+            raise UsageError(f"{path}: unexpected; only {', '.join(splits)} may be in this folder")
     splits = [SPLITS[name.lower()] for name in names]
-    for name in names:
-        if splits.count(SPLITS[name.lower()]) > 1:
-            raise UsageError(f"{folder}: {', '.join(names)}: {SPLITS[name.lower()]} exists twice; keep one")
+    for split in splits:
+        if splits.count(split) > 1:
+            raise UsageError(f"{folder}: {', '.join(names)}: {split} exists twice; keep one")
+    if not {"train", "test"} <= set(splits):
+        raise UsageError(f"{folder}: has {', '.join(names)}; expected train and test, or {FOLDERS}")
+    return {split: folder / name for split, name in zip(splits, names)}
 
 
-def _read_classes(folder: Path, changes: Counter) -> tuple:
-    """The images of the class folders -> images uint8 [n, 28, 28], labels uint8 [n]."""
-    images, labels = [], []
-    for path in entries(folder):
-        if path.name not in DIGITS or not path.is_dir():
-            raise UsageError(f"{path}: unexpected; only class folders 0 to 9 may be in this folder")
-        for file in entries(path):
-            images.append(read_image(file, changes))
-            labels.append(int(path.name))
-        with readable(path):
-            hidden = len(list(path.iterdir())) - len(entries(path))
-        changes.update({"skipped (hidden files)": hidden} if hidden else {})
-    if not images:
-        raise UsageError(f"{folder}: no images; put them into class folders 0 to 9")
-    return np.stack(images), np.array(labels, np.uint8)
+def _class_folders(folder: Path) -> list:
+    """The class folders of a split. Raises `UsageError` for files beside them."""
+    for path in visible(folder):
+        if not path.is_dir():
+            raise UsageError(f"{path}: unexpected; only {FOLDERS} may be in this folder")
+    return visible(folder)
 
 
-def read_image(path, changes: Counter) -> np.ndarray:
-    """Read one image file -> uint8 [28, 28]; counts in `changes` how it was converted."""
-    with readable(path), open(path, "rb") as file:
-        content = io.BytesIO(file.read(MAX_BYTES))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large images; this module has its own limit
-            with Image.open(content, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UsageError(f"{path}: {image.width}x{image.height} pixels is over the limit; make it smaller")
-                return to_digit(image, changes)
-    except UsageError:
-        raise
-    except Exception:  # Pillow raises many kinds of errors for broken files
-        raise UsageError(f"{path}: not a readable image; repair or remove it") from None
+def _read_classes(folder: Path, split: str, classes: tuple, form: str, skipped: Counter):
+    """The pictures of the class folders, each as its own look decides."""
+    for place in sorted(_class_folders(folder), key=lambda path: classes.index(path.name)):
+        for path in visible(place):
+            picture = decode_file(path)
+            digit = to_digit(picture.gray, form)
+            yield _File(split, classes.index(place.name), path, digit, picture.change, picture.white)
+        with readable(place):
+            hidden = len(list(place.iterdir())) - len(visible(place))
+        skipped.update({"skipped (hidden files)": hidden} if hidden else {})
 
 
-def to_digit(image: Image.Image, changes: Counter) -> np.ndarray:
-    """Convert an image to MNIST's format: grayscale, 28x28, white on black -> uint8 [28, 28].
+def _decide_together(files: list, form: str) -> list:
+    """One polarity and one form for all pictures, except for those that clearly differ; returns what is doubtful."""
+    votes = sum(max(-3.0, min(3.0, file.digit.darkness)) for file in files)
+    dark, sized = votes > 0, [file for file in files if file.digit.form != "kept"]
+    photographs = [file for file in sized if file.digit.form == "mnist"]
+    exceptions = [file for file in files if file.digit.darkness * (1 if dark else -1) < -SURE]
+    cut_all = form == "auto" and 2 * len(photographs) > len(sized)
+    excepted = {id(file) for file in exceptions}
+    for file in files:
+        own = not dark if id(file) in excepted else dark
+        cut = cut_all and file.digit.form == "whole"
+        if file.digit.dark != own or cut:
+            file.digit = to_digit(decode_file(file.path).gray, "mnist" if cut else form, own)
+    findings = []
+    if exceptions:
+        kinds = ("light", "dark") if dark else ("dark", "light")
+        findings.append(f"{_count(exceptions, files)} {kinds[0]} ink, the others {kinds[1]}: each was read by its own")
+    if abs(votes) < 0.5 * len(files):
+        findings.append("whether the ink is dark or light is uncertain; look at the images")
+    blank = [file for file in files if file.digit.count == 0]
+    several = [file for file in files if (file.digit.count or 0) > 1]
+    depths = {file.white for file in files if file.white > 255 or file.change == SMALL_VALUES}
+    if blank:
+        findings.append(f"{_count(blank, files)} no ink")
+    if several:
+        findings.append(f"{_count(several, files)} several shapes, of which the tallest is used")
+    if len(depths) > 1:
+        scales = ", ".join(f"{depth:g}" for depth in sorted(depths))
+        findings.append(f"images of more than 8 bits differ in their white ({scales}): each was read by its own")
+    return findings
 
-    An image in that format stays unchanged. Transparent pixels become white; a light border means black on white.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode != "L":
-        changes["converted to grayscale"] += 1
-        image = _to_grayscale(image)
-    border = np.asarray(image)
-    border = np.concatenate([border[0], border[-1], border[:, 0], border[:, -1]])
-    if np.median(border) > 127:
-        changes["inverted to white on black"] += 1
-        image, border = ImageOps.invert(image), 255 - border
-    if image.size != (SIDE, SIDE):
-        changes["resized to 28x28"] += 1
-        image = _fit(image, background=int(np.median(border)))
-    return np.array(image, np.uint8)
+
+def _count(some: list, files: list) -> str:
+    return f"{len(some):,} of {len(files):,} images (the first is {some[0].path}) {'has' if len(some) == 1 else 'have'}"
 
 
-def _fit(image: Image.Image, background: int) -> Image.Image:
-    """Fit the whole image, centered, into 28x28 pixels on its background; sides stay at least one pixel long."""
-    scale = SIDE / max(image.size)
-    width, height = (max(1, round(size * scale)) for size in image.size)
-    canvas = Image.new("L", (SIDE, SIDE), background)
-    canvas.paste(image.resize((width, height), Image.LANCZOS), ((SIDE - width) // 2, (SIDE - height) // 2))
-    return canvas
+def _notes(files: list, skipped: Counter) -> list:
+    """How many images were converted, and how."""
+    changes = Counter(skipped)
+    for file in files:
+        changes[file.change] += 1
+        changes["inverted to white on black"] += file.digit.dark
+        changes["resized to 28x28"] += file.digit.form == "whole"
+        changes["cut from their ground and centered, as MNIST's digits are"] += file.digit.form == "mnist"
+        changes["with a grey ground, which was made black"] += file.digit.evened
+    return [f"{count:,} images {change}" for change, count in sorted(changes.items()) if change and count]
 
 
-def _to_grayscale(image: Image.Image) -> Image.Image:
-    """Any mode -> 8-bit grayscale."""
-    if image.mode.startswith("I"):  # 16 or 32 bits, which Pillow's conversion would clip at 255
-        values = np.asarray(image, np.float64)
-        return Image.fromarray((values * (255.0 / max(65535.0, values.max()))).clip(0, 255).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point images have no defined white")
-    if "A" in image.mode or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L")
+def _doubtful_classes(classes: tuple) -> list:
+    """Folders that may not be meant as classes: those beside digits, and gaps in the digits."""
+    digits = {str(digit) for digit in range(10)}
+    others = [name for name in classes if name not in digits]
+    findings = []
+    if len(digits & set(classes)) >= 8 and 0 < len(others) <= 3:
+        findings.append(f"beside the digits, folder {', '.join(others)} is read as a class of its own")
+    missing = sorted(digits - set(classes))
+    if not others and 0 < len(missing) <= 4:
+        findings.append(f"no folder for {', '.join(missing)}: the classes are {', '.join(classes)}")
+    return findings

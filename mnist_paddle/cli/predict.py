@@ -1,0 +1,143 @@
+"""Predict pictures with a trained network: class, probability and runner-up of each.
+
+Any PNG, JPEG, GIF, WebP, BMP or TIFF, in any size and color, dark on light or light on dark;
+folders of them; - for standard input; CSV, npz and IDX files without labels.
+"""
+
+import argparse
+import csv
+import io
+import itertools
+import sys
+from pathlib import Path
+
+from ..data.pictures import FORMS
+from ..deploy.inputs import read_inputs
+from ..distributed import communication
+from ..errors import UsageError
+from ..system import signals, startup
+from ..system.files import to_json, write_atomically
+from . import entry
+from .command_line import import_plugins
+
+SHOWN = 200  # images in the figure of --show
+
+
+def parse(argv):
+    """The command line."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = entry.CommandLine(prog="mnist-paddle predict", description=__doc__, formatter_class=layout)
+    parser.add_argument("run", help="run folder (its best weights) or a .safetensors file")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or - for standard input")
+    parser.add_argument("--split", action="store_true", help="read every digit of a picture, such as a row of digits")
+    parser.add_argument("--form", choices=FORMS, help="how to bring pictures to 28x28 (default: as the run's own images)")
+    parser.add_argument("--show", metavar="PNG", help="draw what the network saw")
+    parser.add_argument("--csv", metavar="FILE", help="write ImageId,Label, as Kaggle takes it")
+    parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's own components")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    return parser.parse_args(argv)
+
+
+def line(prediction, all_digits: bool = True) -> str:
+    """One prediction for a reader.
+
+    >>> from types import SimpleNamespace
+    >>> line(SimpleNamespace(name="a.png", label="7", probability=0.991, runner_up="1", runner_up_probability=0.004, digits=2))
+    'a.png: 7  99.1 %  (then 1  0.4 %)  2 digits seen, the tallest read; --split reads each'
+    """
+    if prediction.label is None:
+        return f"{prediction.name}: no ink"
+    text = f"{prediction.name}: {prediction.label}"
+    if prediction.probability is None:
+        return f"{text}  (output {prediction.output:.2f})"
+    text += f"  {100 * prediction.probability:.1f} %"
+    text += f"  (then {prediction.runner_up}  {100 * prediction.runner_up_probability:.1f} %)"
+    if (prediction.digits or 1) > 1:
+        what = "digits" if all_digits else "shapes"
+        text += f"  {prediction.digits} {what} seen, the tallest read; --split reads each"
+    return text
+
+
+def readings(predictions: list) -> list:
+    """What the digits of each picture make together, where there are several.
+
+    >>> from types import SimpleNamespace
+    >>> readings([SimpleNamespace(name="a.png[1]", label="4"), SimpleNamespace(name="a.png[2]", label="2")])
+    ['a.png reads 42']
+    """
+    texts = {}
+    for prediction in predictions:
+        if prediction.name.endswith("]") and prediction.label is not None:
+            texts.setdefault(prediction.name.rpartition("[")[0], []).append(prediction.label)
+    return [f"{name} reads {''.join(labels)}" for name, labels in texts.items() if len(labels) > 1]
+
+
+def as_json(prediction) -> dict:
+    """One prediction as plain values."""
+    names = ("name", "label", "probability", "runner_up", "runner_up_probability", "output", "digits")
+    return {name: getattr(prediction, name) for name in names}
+
+
+def submission(predictions: list) -> bytes:
+    """Kaggle's submission: a line for each image, counted from 1; images without ink have an empty label."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["ImageId", "Label"])
+    writer.writerows([number, prediction.label] for number, prediction in enumerate(predictions, 1))
+    return text.getvalue().encode("utf-8")
+
+
+def write(path: str, data: bytes) -> None:
+    """Write a result. Raises `UsageError` where that is not possible."""
+    try:
+        write_atomically(Path(path), data)
+    except OSError as error:
+        raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
+
+
+def tell(text: str) -> None:
+    """Print a note to stderr, beside the result."""
+    print(text, file=sys.stderr)
+
+
+def recognize(arguments) -> tuple[list, list]:
+    """The predictions for all that can be read, and the errors of the rest."""
+    errors, notes = [], []
+    inputs = (item for word in arguments.images for item in read_inputs(word, errors, notes))
+    first = next(inputs, None)  # before Paddle is imported, which takes seconds
+    if first is None:
+        for error in errors[:-1]:
+            tell(f"error: {error}")
+        raise errors[-1] if errors else UsageError("there is no picture to predict")
+    startup.require_paddle()
+    with signals.importing_paddle():
+        from ..deploy.predict import Recognizer
+    recognizer = Recognizer(arguments.run, arguments.form)
+    predictions = recognizer.predict(itertools.chain([first], inputs), arguments.split)
+    for note in notes:
+        tell(f"note: {note}")
+    return predictions, errors
+
+
+def main(argv) -> int:
+    """Parse, predict, print; the exit status: 2 if something could not be read."""
+    arguments = parse(argv)
+    communication.stand_alone()
+    import_plugins(arguments.plugins)
+    predictions, errors = recognize(arguments)
+    if arguments.json:
+        plain = [as_json(each) for each in predictions]
+        print(to_json({"run": arguments.run, "predictions": plain, "errors": [str(error) for error in errors]}))
+    else:
+        print("\n".join([*map(line, predictions), *(readings(predictions) if arguments.split else ())]))
+    if arguments.csv:
+        write(arguments.csv, submission(predictions))
+    if arguments.show:
+        from ..deploy.show import draw_predictions
+
+        picture = io.BytesIO()
+        draw_predictions(predictions[:SHOWN], picture)
+        write(arguments.show, picture.getvalue())
+    for error in errors:
+        tell(f"error: {error}")
+    return 2 if errors else 0

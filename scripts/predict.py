@@ -1,0 +1,9 @@
+"""Predict pictures: `python scripts/predict.py --help`; the same as `mnist-paddle predict`."""
+
+try:
+    from mnist_paddle.cli.main import run
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; install mnist_paddle first: pip install -e '.[cpu]'") from None
+
+if __name__ == "__main__":
+    run("predict")
