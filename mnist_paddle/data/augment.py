@@ -8,7 +8,8 @@ Every augmentation is called as (generator, count, **arguments) and returns rows
 or None for unchanged images.
 """
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, Optional
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from ..arguments import Range
 from ..registry import Registry
 
 AUGMENTATIONS = Registry("augmentation", given=("generator", "count"))
+
+Coordinates = tuple[np.ndarray, np.ndarray]  # rows and columns
 
 SIDE = 28
 PADDED = SIDE + 2  # one black pixel on every side, read for all coordinates outside the image
@@ -27,13 +30,13 @@ LOWEST, HIGHEST = np.float32(-1), np.float32(SIDE - 1e-3)
 
 
 @AUGMENTATIONS.register
-def none(generator, count: int, /):
+def none(generator: np.random.Generator, count: int, /) -> Optional[Coordinates]:
     """No augmentation."""
     return None
 
 
 @AUGMENTATIONS.register
-def shift(generator, count: int, /, pixels: Annotated[int, Range(0, 28)] = 2):
+def shift(generator: np.random.Generator, count: int, /, pixels: Annotated[int, Range(0, 28)] = 2) -> Coordinates:
     """Shift by up to `pixels` whole pixels in both directions."""
     moves = generator.integers(-pixels, pixels + 1, (2, count, 1, 1)).astype(np.float32)
     return _expand(ROWS + moves[0], COLUMNS + moves[1])
@@ -41,21 +44,21 @@ def shift(generator, count: int, /, pixels: Annotated[int, Range(0, 28)] = 2):
 
 @AUGMENTATIONS.register
 def affine(
-    generator,
+    generator: np.random.Generator,
     count: int,
     /,
     degrees: Annotated[float, Range(0, 180)] = 12.0,
     scale: Annotated[float, Range(0, 0.9)] = 0.12,
     shear: Annotated[float, Range(0, 1)] = 0.12,
     pixels: Annotated[float, Range(0, 28)] = 2.0,
-):
+) -> Coordinates:
     """Rotate by up to 12 degrees, scale and shear by up to 12 %, shift by up to 2 pixels.
 
     The transform maps output to input coordinates: input coordinates scaled by 1 + s make the digit 1 / (1 + s) as large. With
     the default `scale`, height and width independently become 0.89 to 1.14 times the original.
     """
 
-    def sample(limit):
+    def sample(limit: float) -> np.ndarray:
         return generator.uniform(-limit, limit, (count, 1, 1)).astype(np.float32)
 
     angle, skew = sample(np.deg2rad(degrees)), sample(shear)
@@ -68,7 +71,13 @@ def affine(
 
 
 @AUGMENTATIONS.register
-def elastic(generator, count: int, /, strength: Annotated[float, Range(0, 28)] = 1.2, knots: Annotated[int, Range(1, 28)] = 7):
+def elastic(
+    generator: np.random.Generator,
+    count: int,
+    /,
+    strength: Annotated[float, Range(0, 28)] = 1.2,
+    knots: Annotated[int, Range(1, 28)] = 7,
+) -> Coordinates:
     """Affine transform plus a smooth random displacement field (Simard et al. 2003)."""
     rows, columns = affine(generator, count, degrees=8.0, scale=0.08, shear=0.08, pixels=1.5)
     # A coarse displacement grid, upsampled by linear interpolation: as smooth as a Gaussian-filtered field and far cheaper.
@@ -83,7 +92,7 @@ def _interpolation_matrix(knots: int) -> np.ndarray:
     return np.maximum(0.0, 1.0 - np.abs(coordinates[:, None] - np.arange(knots)[None])).astype(np.float32)
 
 
-def _expand(rows, columns):
+def _expand(rows: np.ndarray, columns: np.ndarray) -> Coordinates:
     """Broadcast both to float32 [n, 28, 28]."""
     rows, columns = np.broadcast_arrays(rows, columns)
     return rows.astype(np.float32), columns.astype(np.float32)
@@ -94,7 +103,7 @@ def pad(images: np.ndarray) -> np.ndarray:
     return np.pad(images, ((0, 0), (1, 1), (1, 1)))
 
 
-def bilinear_indices(rows: np.ndarray, columns: np.ndarray):
+def bilinear_indices(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """From coordinates [n, 28, 28] to the flat index of the upper left neighbor in the padded batch, and two weights.
 
     Coordinates outside the image are clipped to the black border. Returns (index int32 [n * 784], down float32 [n * 784],
@@ -109,7 +118,7 @@ def bilinear_indices(rows: np.ndarray, columns: np.ndarray):
     return index.ravel(), (rows - top.astype(np.float32)).ravel(), (columns - left.astype(np.float32)).ravel()
 
 
-def interpolate(pixels, index, down, right):
+def interpolate(pixels: Callable[[Any], Any], index: Any, down: Any, right: Any) -> Any:
     """Bilinear interpolation between four neighbors -> float32 [n * 784].
 
     `pixels(index)` reads float32 values from the flat padded batch: `take` in NumPy, `gather` in Paddle. `index`, `down` and

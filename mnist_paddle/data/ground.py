@@ -13,7 +13,7 @@ def reduced(gray: np.ndarray, side: int) -> np.ndarray:
     scale = side / max(height, width)
     if scale < 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        return np.asarray(Image.fromarray(gray).convert("F").resize(size, Image.BOX))
+        return np.asarray(Image.fromarray(gray).convert("F").resize(size, Image.Resampling.BOX))
     return gray.astype(np.float32)
 
 
@@ -22,7 +22,7 @@ def reduced_floats(values: np.ndarray, side: int) -> np.ndarray:
     height, width = values.shape
     scale = min(1.0, side / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.BOX))
+    return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BOX))
 
 
 def otsu(values: np.ndarray) -> tuple:
@@ -122,6 +122,6 @@ def above_ground(values: np.ndarray, even: bool = False) -> np.ndarray:
         rest = blurred(paper * (small - base), radius) / (blurred(paper, radius) + 1e-3)
         ground = (base + rest).astype(np.float32)
     height, width = values.shape
-    large = np.asarray(Image.fromarray(ground).resize((width, height), Image.BICUBIC), np.float64)
+    large = np.asarray(Image.fromarray(ground).resize((width, height), Image.Resampling.BICUBIC), np.float64)
     level = values - large
     return level - np.median(level[level <= otsu(level)[0]])

@@ -4,6 +4,7 @@ Nothing here knows MNIST. `pictures` turns what is found into 28x28 images.
 """
 
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 from PIL import Image
@@ -66,7 +67,7 @@ def darkness(gray: np.ndarray) -> float:
     return float(evidence(gray) @ WEIGHTS)
 
 
-def ink_level(values: np.ndarray, even: bool = False):
+def ink_level(values: np.ndarray, even: bool = False) -> Optional[tuple[np.ndarray, np.ndarray, float]]:
     """Light ink above its ground: (level, mask of ink, noise of the ground) for float [h, w], or None without ink."""
     if min(values.shape) < 3 or values.max() - values.min() < 8:
         return None
@@ -83,7 +84,7 @@ def ink_level(values: np.ndarray, even: bool = False):
     return None
 
 
-def find_strength(values: np.ndarray):
+def find_strength(values: np.ndarray) -> Optional[np.ndarray]:
     """How much each pixel of float [h, w] is light ink: float32 [h, w] from 0 to 1, or None without ink."""
     found = ink_level(values)
     if found is None:
@@ -102,7 +103,7 @@ def _working_size(gray: np.ndarray) -> np.ndarray:
     height, width = gray.shape
     if min(height, width) >= 3 and max(height, width) < TINY:
         factor = 2 * TINY // max(height, width)
-        return np.asarray(Image.fromarray(gray).resize((width * factor, height * factor), Image.BICUBIC), np.float32)
+        return np.asarray(Image.fromarray(gray).resize((width * factor, height * factor), Image.Resampling.BICUBIC), np.float32)
     return reduced(gray, max(1, round(max(height, width) * min(1.0, (AREA / gray.size) ** 0.5))))
 
 

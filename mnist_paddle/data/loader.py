@@ -6,14 +6,14 @@ can be computed without the previous ones, and all readers give the same numbers
 
 import queue
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
 from ..registry import Registry
-from .augment import AUGMENTATIONS, bilinear_indices, interpolate, pad, warp
+from .augment import AUGMENTATIONS, Coordinates, bilinear_indices, interpolate, pad, warp
 from .dataset import MNIST_PIXELS, Split
 
 READERS = Registry("reader")
@@ -40,8 +40,8 @@ def normalize(pixels: np.ndarray, mean: float = MNIST_PIXELS[0], std: float = MN
 
 def _factors(mean: float, std: float) -> tuple:
     """What pixels are multiplied by, and what is then subtracted, in float32."""
-    std = np.float32(std)
-    return np.float32(1) / std, np.float32(mean) / std
+    divisor = np.float32(std)
+    return np.float32(1) / divisor, np.float32(mean) / divisor
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
@@ -49,7 +49,7 @@ def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
-def shard(items, rank: int, world_size: int) -> slice:
+def shard(items: Sized, rank: int, world_size: int) -> slice:
     """The contiguous slice of the items, such as a global batch, that belongs to a rank; sizes differ by at most one.
 
     >>> [shard(np.arange(10), rank, 3) for rank in range(3)]
@@ -61,13 +61,24 @@ def shard(items, rank: int, world_size: int) -> slice:
 class Sampler:
     """Which examples each step uses and how they are augmented: pure functions of (seed, step)."""
 
-    def __init__(self, size, batch_size, seed=0, augment="none", rank=0, world_size=1, shuffle=True, limit=0):
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        seed: int = 0,
+        augment: str = "none",
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        limit: int = 0,
+    ) -> None:
         self.size, self.batch_size, self.seed, self.shuffle = size, batch_size, seed, shuffle
         self.rank, self.world_size = rank, world_size
         self.augment = None if augment == "none" else AUGMENTATIONS.pick(augment)
         self.batches = -(-size // batch_size)
         self.limit = min(limit, self.batches) or self.batches
-        self._epoch, self._order = None, None
+        self._epoch: Optional[int] = None
+        self._order = np.empty(0, np.int64)
 
     def indices(self, step: int) -> np.ndarray:
         """Example indices of a step's global batch: int64 [<= batch_size]. A `limit` repeats the first batches of epoch 0."""
@@ -79,7 +90,7 @@ class Sampler:
             self._epoch, self._order = epoch, order
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
 
-    def coordinates(self, step: int, count: int):
+    def coordinates(self, step: int, count: int) -> Optional[Coordinates]:
         """Augmentation of a step's global batch: rows and columns float32 [count, 28, 28], or None for unchanged images."""
         if self.augment is None:
             return None
@@ -95,7 +106,9 @@ class Loader:
     [4, 4, 2]
     """
 
-    def __init__(self, split: Split, batch_size: int, *, reader: str = "async", normalization: tuple = MNIST_PIXELS, **settings):
+    def __init__(
+        self, split: Split, batch_size: int, *, reader: str = "async", normalization: tuple = MNIST_PIXELS, **settings: Any
+    ) -> None:
         self.split, self.normalization = split, normalization
         self.sampler = Sampler(len(split), batch_size, **settings)
         self.reader = READERS.pick({"async": "asynchronous"}.get(reader, reader))
@@ -140,13 +153,13 @@ def to_device(batch: Batch) -> Batch:
 
 
 @READERS.register
-def sync(split, sampler, steps, normalization: tuple = MNIST_PIXELS):
+def sync(split: Split, sampler: Sampler, steps: range, normalization: tuple = MNIST_PIXELS) -> Iterator[Batch]:
     """Prepare each batch on demand."""
     return (to_device(make_batch(split, sampler, step, normalization)) for step in steps)
 
 
 @READERS.register
-def asynchronous(split, sampler, steps, normalization: tuple = MNIST_PIXELS):
+def asynchronous(split: Split, sampler: Sampler, steps: range, normalization: tuple = MNIST_PIXELS) -> Iterator[Batch]:
     """Prefetch batches in a worker thread through a bounded queue."""
     # Several batches per queue item, so the threads wake each other less often (one core: 0.97 -> 1.02 million images/s).
     chunks = ([make_batch(split, sampler, step, normalization) for step in chunk] for chunk in chunked(steps, CHUNK))
@@ -156,7 +169,7 @@ def asynchronous(split, sampler, steps, normalization: tuple = MNIST_PIXELS):
                 yield to_device(batch)
 
 
-def chunked(steps: range, size: int):
+def chunked(steps: range, size: int) -> Iterator[range]:
     """Split a range into chunks of up to `size`.
 
     >>> list(chunked(range(5), 2))
@@ -166,7 +179,7 @@ def chunked(steps: range, size: int):
 
 
 @READERS.register
-def resident(split, sampler, steps, normalization: tuple = MNIST_PIXELS):
+def resident(split: Split, sampler: Sampler, steps: range, normalization: tuple = MNIST_PIXELS) -> Iterator[Batch]:
     """Keep the uint8 images on the device; gather and normalize there."""
     import paddle
 
@@ -187,7 +200,7 @@ def resident(split, sampler, steps, normalization: tuple = MNIST_PIXELS):
         yield Batch(step, batch, paddle.gather(labels, index), len(indices))
 
 
-def _warp_on_device(padded, rows, columns):
+def _warp_on_device(padded: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
     """`augment.warp` on the device: padded pixels float32 [m, 900] -> [m, 784]."""
     import paddle
 
@@ -203,22 +216,23 @@ class _Failed(NamedTuple):
 _END = object()
 
 
-def prefetch(items, size: int = PREFETCH):
+def prefetch(items: Iterable, size: int = PREFETCH) -> Generator[Any, None, None]:
     """Run an iterator in a worker thread, up to `size` items in advance.
 
     An exception in the worker is raised here with the worker's traceback. Closing the generator (break, an exception, Ctrl-C)
     stops the worker.
     """
-    ready, stopped = queue.Queue(size), threading.Event()
+    ready: queue.Queue = queue.Queue(size)
+    stopped = threading.Event()
 
-    def put(item):
+    def put(item: object) -> None:
         while not stopped.is_set():
             try:
                 return ready.put(item, timeout=0.1)
             except queue.Full:
                 continue
 
-    def work():
+    def work() -> None:
         try:
             for item in items:
                 put(item)

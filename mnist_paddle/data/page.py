@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..system.files import write_atomically
+from ..system.paths import StrPath
 from .dataset import Dataset
 from .findings import PARTS, WARNING, Finding, parts
 
@@ -33,7 +35,7 @@ ul { padding-left: 1.2rem; } small { opacity: .75; }
 """
 
 
-def check_target(path, mark: str = MARK) -> Path:
+def check_target(path: StrPath, mark: str = MARK) -> Path:
     """The path of a file to write. Raises `UsageError` for a folder, a missing one, and a file of other origin."""
     path = Path(path)
     try:
@@ -68,7 +70,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
 
 
-def page(dataset: Dataset, findings: list[Finding], suspects=()) -> str:
+def page(dataset: Dataset, findings: list[Finding], suspects: Sequence = ()) -> str:
     """The HTML text. `suspects`: (part, index, label, better label, probability) of the audit, most doubtful first."""
     title = escape(f"{dataset.name} from {dataset.source or 'arrays'}")
     lines = [f'<li class="{finding.severity}">{finding.severity}: {escape(finding.text)}</li>' for finding in findings]
@@ -154,7 +156,7 @@ def _examples(dataset: Dataset, finding: Finding) -> str:
     return heading + "".join(figures)
 
 
-def _suspects(dataset: Dataset, suspects) -> str:
+def _suspects(dataset: Dataset, suspects: Sequence) -> str:
     """The images whose labels the audit doubts."""
     body = []
     for part in PARTS:

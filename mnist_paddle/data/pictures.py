@@ -102,7 +102,7 @@ def fit_whole(gray: np.ndarray) -> np.ndarray:
     scale = SIDE / max(image.size)
     width, height = (max(1, round(size * scale)) for size in image.size)
     canvas = Image.new("L", (SIDE, SIDE), round(float(np.median(ground))))
-    canvas.paste(image.resize((width, height), Image.LANCZOS), ((SIDE - width) // 2, (SIDE - height) // 2))
+    canvas.paste(image.resize((width, height), Image.Resampling.LANCZOS), ((SIDE - width) // 2, (SIDE - height) // 2))
     return np.array(canvas, np.uint8)
 
 
@@ -120,7 +120,7 @@ def center(ink: Ink, number: int) -> np.ndarray:
         image = widen(image, round(missing))
         scale = BOX / max(image.size)
     width, height = (max(1, round(size * scale)) for size in image.size)
-    small = np.asarray(image.resize((width, height), Image.BICUBIC if scale > 1 else Image.BOX), np.float64)
+    small = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX), np.float64)
     peak = np.percentile(small[small > 0], 90) if small.any() else 255.0
     return place(small * (255 / max(peak, 64.0)))
 
@@ -147,7 +147,7 @@ def stroke_width(mask: np.ndarray) -> float:
 
 def widen(image: Image.Image, radius: int) -> Image.Image:
     """Widen light strokes by `radius` pixels on every side, in a picture that grows with them."""
-    canvas = Image.new("L", tuple(size + 2 * radius for size in image.size))
+    canvas = Image.new("L", (image.width + 2 * radius, image.height + 2 * radius))
     canvas.paste(image, (radius, radius))
     for _ in range(radius):  # a cross and a square in turn are nearly a circle
         canvas = canvas.filter(ImageFilter.MaxFilter(3))

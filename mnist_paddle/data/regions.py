@@ -1,5 +1,7 @@
 """Connected regions of ink, and which of them make one digit."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -15,7 +17,7 @@ def label_regions(mask: np.ndarray) -> np.ndarray:
     stops = np.nonzero(edges == -1)[1]  # of the same runs, in the same order
     parent = list(range(len(rows)))
 
-    def root(run):
+    def root(run: int) -> int:
         while parent[run] != run:
             parent[run] = run = parent[parent[run]]
         return run
@@ -32,7 +34,7 @@ def label_regions(mask: np.ndarray) -> np.ndarray:
                 above += 1
             else:
                 here += 1
-    numbers = np.unique([root(run) for run in range(len(rows))], return_inverse=True)[1] + 1 if len(rows) else []
+    numbers: Iterable = np.unique([root(run) for run in range(len(rows))], return_inverse=True)[1] + 1 if len(rows) else []
     labels = np.zeros((height, width), np.int32)
     for row, start, stop, number in zip(rows.tolist(), left, right, numbers):
         labels[row, start:stop] = number

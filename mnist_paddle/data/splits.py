@@ -76,7 +76,7 @@ def with_validation(splits: dict, size: Optional[int], method: str, notes: list)
     return cut(train, stratified(train[1], size))
 
 
-def _own_validation(splits: dict, size, notes: list) -> tuple:
+def _own_validation(splits: dict, size: Optional[int], notes: list) -> tuple:
     """The source's own validation set, whole."""
     count = len(splits["validation"][0])
     again = "--validation_split stratified joins it with the training images and cuts anew"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from . import folders
 from .archives import read_archive
 from .arrays import Raw
@@ -15,7 +16,7 @@ from .kinds import READERS, sniff
 ARCHIVES = ("zip", "tar")
 
 
-def read(path) -> Raw:
+def read(path: StrPath) -> Raw:
     """Read a dataset of any supported format from a file, a folder or an archive. Raises `UsageError` with position and remedy.
 
     FOLDER/NAME, where no such file exists, selects the data set of this name in a folder: EMNIST/emnist-letters.

@@ -9,10 +9,12 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import IO, Optional, cast
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import Raw
-from .streams import CHUNK, first_bytes, is_junk, open_stream, require_size
+from .streams import CHUNK, Stream, first_bytes, is_junk, open_stream, require_size
 
 MAX_MEMBERS = 1_000_000
 UNPACK = "unpack it and pass the folder as --data_dir"
@@ -28,7 +30,7 @@ OTHERS = {
 }
 
 
-def archive_kind(path, head: bytes) -> str:
+def archive_kind(path: StrPath, head: bytes) -> str:
     """ "zip" or "tar" for an archive, "npz" for NumPy's, "" for any other file. Raises `UsageError` for other archives."""
     for magic, name in OTHERS.items():
         if head.startswith(magic):
@@ -49,7 +51,7 @@ def archive_kind(path, head: bytes) -> str:
     return "npz" if all(name.endswith(".npy") for name in names) else "zip"
 
 
-def read_archive(path, read_folder: Callable[[Path], Raw]) -> Raw:
+def read_archive(path: StrPath, read_folder: Callable[[Path], Raw]) -> Raw:
     """Unpack an archive into a temporary folder and read it there. Raises `UsageError` that names the archive."""
     with tempfile.TemporaryDirectory(prefix="mnist_paddle_") as place:
         folder = Path(place, "data")
@@ -59,22 +61,22 @@ def read_archive(path, read_folder: Callable[[Path], Raw]) -> Raw:
             raw = read_folder(folder)
         except UsageError as error:
             raise UsageError(_inside(str(error), folder, path)) from None
-    texts = ([_inside(text, folder, path) for text in texts] for texts in (raw.notes, raw.findings))
-    return Raw(f"{raw.format} in an archive", raw.splits, *texts, raw.classes)
+    notes, findings = ([_inside(text, folder, path) for text in texts] for texts in (raw.notes, raw.findings))
+    return Raw(f"{raw.format} in an archive", raw.splits, notes, findings, raw.classes)
 
 
-def _inside(text: str, folder: Path, path) -> str:
+def _inside(text: str, folder: Path, path: StrPath) -> str:
     return text.replace(f"{folder}{os.sep}", f"{path}{os.sep}").replace(str(folder), str(path))
 
 
-def _unpack(path, folder: Path) -> None:
+def _unpack(path: StrPath, folder: Path) -> None:
     """Unpack regular files, within limits of size and number."""
     try:
         if first_bytes(path, 4)[:2] == b"PK":
             with zipfile.ZipFile(path) as archive:
                 _unpack_zip(path, archive, folder)
         else:
-            with open_stream(path) as stream, tarfile.open(fileobj=Limited(stream), mode="r|") as archive:
+            with open_stream(path) as stream, tarfile.open(fileobj=cast(IO[bytes], Limited(stream)), mode="r|") as archive:
                 _unpack_tar(path, archive, folder)
     except BROKEN as error:
         reason = str(error)[:100] or type(error).__name__
@@ -87,7 +89,7 @@ def _unpack(path, folder: Path) -> None:
         raise UsageError(f"{path}: can't be unpacked into {tempfile.gettempdir()} ({error.strerror or error})") from None
 
 
-def _unpack_zip(path, archive, folder: Path) -> None:
+def _unpack_zip(path: StrPath, archive: zipfile.ZipFile, folder: Path) -> None:
     members = archive.infolist()
     _require_limits(path, len(members), sum(info.file_size for info in members))
     total = 0
@@ -101,7 +103,7 @@ def _unpack_zip(path, archive, folder: Path) -> None:
             total = _copy(path, source, target, total)
 
 
-def _unpack_tar(path, archive, folder: Path) -> None:
+def _unpack_tar(path: StrPath, archive: tarfile.TarFile, folder: Path) -> None:
     total, count = 0, 0
     for info in archive:
         count += 1
@@ -111,21 +113,21 @@ def _unpack_tar(path, archive, folder: Path) -> None:
             continue
         if not info.isreg():
             raise UsageError(f"{path}: {info.name[:100]} is a link or device; {UNPACK}")
-        total = _copy(path, archive.extractfile(info), target, total)
+        total = _copy(path, cast(IO[bytes], archive.extractfile(info)), target, total)
 
 
-def _target(path, name: str, folder: Path):
+def _target(path: StrPath, name: str, folder: Path) -> Optional[Path]:
     """Where a member goes; None for what is passed over. Raises `UsageError` for names that lead out of the folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]) or "\0" in name:
         raise UsageError(f"{path}: {name[:100]!r} leads out of the folder; the archive is damaged or malicious")
-    parts = [part for part in parts if part != "."]
+    parts = tuple(part for part in parts if part != ".")
     if not parts or any(map(is_junk, parts)):
         return None
     return folder.joinpath(*parts)
 
 
-def _copy(path, source, target: Path, total: int) -> int:
+def _copy(path: StrPath, source: IO[bytes], target: Path, total: int) -> int:
     """Write one file; returns the bytes of all so far."""
     if target.exists():
         raise UsageError(f"{path}: {target.name} is in the archive twice; {UNPACK}")
@@ -138,7 +140,7 @@ def _copy(path, source, target: Path, total: int) -> int:
     return total
 
 
-def _require_limits(path, members: int, size: int) -> None:
+def _require_limits(path: StrPath, members: int, size: int) -> None:
     require_size(size, path)
     if members > MAX_MEMBERS:
         raise UsageError(f"{path}: over {MAX_MEMBERS:,} files, too many for a digit dataset; check the file")
@@ -147,7 +149,7 @@ def _require_limits(path, members: int, size: int) -> None:
 class Limited:
     """A stream for tarfile, which may ask for as much as a header declares."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
     def read(self, size: int) -> bytes:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Optional
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .emnist import amount_of_ink, upright
-from .labels import DIGITS, names_beside, number_labels
+from .labels import DIGITS, Names, names_beside, number_labels
 from .names import parse_name
 from .scale import Scale, apply_scale, find_scale
 
@@ -31,7 +33,15 @@ class Raw:
     classes: tuple = DIGITS  # the names of the classes, by label
 
 
-def assemble(format_name: str, parts: dict, where, names=None, *, dataset: str = "", places=None) -> Raw:
+def assemble(
+    format_name: str,
+    parts: dict,
+    where: object,
+    names: Names = None,
+    *,
+    dataset: str = "",
+    places: Optional[dict] = None,
+) -> Raw:
     """The result of a reader: `parts` is split -> (images [n, ...] of any numbers, labels [n] or one-hot [n, k]).
 
     The scale of the pixels and the meaning of the labels are decided once for all parts. `names` are the names of the classes,
@@ -54,13 +64,13 @@ def assemble(format_name: str, parts: dict, where, names=None, *, dataset: str =
     return Raw(format_name, splits, [*scale_notes(scale), *turned, *notes], [*scale.findings, *findings], classes)
 
 
-def assemble_file(format_name: str, parts: dict, path, names=None) -> Raw:
+def assemble_file(format_name: str, parts: dict, path: StrPath, names: Names = None) -> Raw:
     """`assemble` for the data of a file: its name and the files beside it tell the data set and the names of the classes."""
     dataset = parse_name(Path(path).name).dataset
     return assemble(format_name, parts, path, names or names_beside(Path(path).parent, dataset), dataset=dataset)
 
 
-def one_each(labels, count: int, where) -> np.ndarray:
+def one_each(labels: Any, count: int, where: object) -> np.ndarray:
     """Labels [n], [n, 1], [1, n] or one-hot [n, k] -> [n] or [n, k]. Raises `UsageError` unless there are as many as images."""
     if not isinstance(labels, np.ndarray) or not labels.ndim:
         raise UsageError(f"{where}: images and labels must be arrays of numbers")
@@ -78,7 +88,7 @@ def scale_notes(scale: Scale) -> list:
     return [] if scale.plain else [f"pixels in {scale.name}"]
 
 
-def shaped(images, where) -> np.ndarray:
+def shaped(images: Any, where: object) -> np.ndarray:
     """Numbers of shape [n, 784], [n, 28, 28], [n, 28, 28, 1] or [n, 1, 28, 28] -> [n, 28, 28]. Raises `UsageError` for others."""
     if not isinstance(images, np.ndarray) or not images.ndim:
         raise UsageError(f"{where}: images and labels must be arrays of numbers")

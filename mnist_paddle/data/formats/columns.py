@@ -39,7 +39,8 @@ def find_roles(table: Table) -> Roles:
 
 
 def _by_name(table: Table) -> Roles:
-    names = [re.sub(r"\s+", " ", name.strip().lower().strip("\ufeff'\"")) for name in table.header]
+    header = table.header or []
+    names = [re.sub(r"\s+", " ", name.strip().lower().strip("\ufeff'\"")) for name in header]
     trailing = [column for column in range(table.width) if column not in table.columns and column not in table.texts]
     extras, pixels = _pixels_by_name(names)
     extras = [column for column in extras if column not in trailing]
@@ -58,15 +59,15 @@ def _by_name(table: Table) -> Roles:
     unknown = [column for column in extras if column not in labels and column not in indices]
     if labels:
         left = [*labels[1:], *unknown]
-        notes += [f"column {table.header[column]!r} not read" for column in left]
+        notes += [f"column {header[column]!r} not read" for column in left]
         return Roles(pixels, labels[:1], [*notes, *order_notes], table.findings)
     if len(unknown) > 1 and _is_one_hot(table, unknown):
-        return Roles(pixels, unknown, [*notes, *order_notes], table.findings, _one_hot_names([table.header[c] for c in unknown]))
+        return Roles(pixels, unknown, [*notes, *order_notes], table.findings, _one_hot_names([header[c] for c in unknown]))
     if len(unknown) == 1 and _may_be_labels(table.column(unknown[0])):
-        notes.append(f"column {table.header[unknown[0]]!r} read as the label")
+        notes.append(f"column {header[unknown[0]]!r} read as the label")
         return Roles(pixels, unknown, [*notes, *order_notes], table.findings)
     if unknown:
-        shown = ", ".join(repr(table.header[column]) for column in unknown[:5])
+        shown = ", ".join(repr(header[column]) for column in unknown[:5])
         raise UsageError(f"{table.path}: line 1: which of the columns {shown} is the label? name it label")
     return Roles(pixels, [], [*notes, *order_notes], table.findings)
 
@@ -89,7 +90,8 @@ def _in_order(names: list, pixels: list) -> tuple:
 
 
 def _row_notes(table: Table, indices: list) -> list:
-    return [f"column {column + 1} ({table.header[column] or 'without a name'}) not read: row numbers" for column in indices]
+    header = table.header or []
+    return [f"column {column + 1} ({header[column] or 'without a name'}) not read: row numbers" for column in indices]
 
 
 def _one_hot_names(names: list) -> list:

@@ -3,10 +3,13 @@
 import io
 import pickle
 import pickletools
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import Raw, assemble_file
 from .keys import as_array, find_parts
 from .streams import open_stream
@@ -26,28 +29,28 @@ MAX_CALLS = 200  # an array takes four
 CALLS = ("REDUCE", "BUILD")
 
 
-def _empty_array(kind, shape, code):
+def _empty_array(kind: object, shape: Sequence[int], code: object) -> np.ndarray:
     """Replaces NumPy's `_reconstruct`: an empty array, to be filled from the file's bytes."""
     if kind != NDARRAY or tuple(shape) != (0,):
         raise pickle.UnpicklingError("unexpected array construction")
     return np.ndarray((0,), np.uint8)
 
 
-def _latin1(text, encoding):
+def _latin1(text: str, encoding: str) -> bytes:
     """How Python 3 writes bytes in protocol 2."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"text encoded as {encoding!r}")
     return text.encode("latin1")
 
 
-def _dtype(code, align=False, copy=False):
+def _dtype(code: object, align: object = False, copy: object = False) -> np.dtype:
     """A numeric dtype; a structured one could declare any size."""
     if not isinstance(code, str) or np.dtype(code).kind not in "uifb":
         raise pickle.UnpicklingError(f"an array of type {code!r}")
     return np.dtype(code, bool(align), True)  # a copy, because the unpickler then sets its byte order
 
 
-def _from_buffer(buffer, dtype, shape, order, axes=None):
+def _from_buffer(buffer: Any, dtype: np.dtype, shape: Any, order: str, axes: object = None) -> np.ndarray:
     """How protocol 5 writes an array."""
     return np.frombuffer(buffer, dtype).reshape(shape, order="F" if order == "F" else "C")
 
@@ -57,13 +60,13 @@ class AllowedCall:
 
     __slots__ = ("make",)
 
-    def __init__(self, make):
+    def __init__(self, make: Callable[..., Any]) -> None:
         self.make = make
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> Any:
         return self.make(*arguments)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> NoReturn:
         raise pickle.UnpicklingError("it tries to modify a function")
 
 
@@ -85,14 +88,14 @@ ALLOWED = {
 class ArrayUnpickler(pickle.Unpickler):
     """An unpickler that allows NumPy arrays and nothing else."""
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         """The replacement for an allowed global."""
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
         return ALLOWED[module, name]
 
 
-def read_pickle(path) -> Raw:
+def read_pickle(path: StrPath) -> Raw:
     """`mnist.pkl.gz`, three (or two) pairs of images [n, 784] and labels [n], or a dict of arrays with names."""
     content = load_pickle(path)
     if isinstance(content, dict):
@@ -108,7 +111,7 @@ def read_pickle(path) -> Raw:
     return assemble_file("pickle", {name: tuple(map(as_array, pair)) for name, pair in zip(names, content)}, path)
 
 
-def load_pickle(path):
+def load_pickle(path: StrPath) -> Any:
     """The content of a pickle of arrays, lists and dicts; the names in dicts as text. Raises `UsageError` for any other."""
     with open_stream(path) as stream:
         data = stream.read_all()
@@ -123,7 +126,7 @@ def load_pickle(path):
         raise UsageError(f"{path}: not a pickle of plain arrays ({reason}); use a file from a source you trust") from None
 
 
-def _with_text_keys(content, depth: int = 0):
+def _with_text_keys(content: Any, depth: int = 0) -> Any:
     """Dicts with text as keys, two levels deep; Python 2 wrote bytes."""
     if not isinstance(content, dict) or depth > 1:
         return content
@@ -140,5 +143,5 @@ def _check_opcodes(data: bytes) -> None:
         calls += code.name in CALLS
         if code.name not in OPCODES or count > MAX_OPCODES or calls > MAX_CALLS:
             raise pickle.UnpicklingError(f"opcode {code.name} at byte {position:,} is not allowed")
-        if code.name.endswith("PUT") and int(argument) > MAX_OPCODES:
+        if code.name.endswith("PUT") and int(argument or 0) > MAX_OPCODES:
             raise pickle.UnpicklingError(f"memo index {argument} at byte {position:,} is not allowed")

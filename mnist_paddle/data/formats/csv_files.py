@@ -1,10 +1,12 @@
 """CSV files of labeled images: one file, or the parts of a data set."""
 
 from pathlib import Path
+from typing import Union
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import Raw, assemble
 from .columns import NO_LABEL, find_roles
 from .labels import MAX_CLASSES, names_beside
@@ -13,12 +15,12 @@ from .scale import find_scale
 from .tables import Table, read_table
 
 
-def read_csv(path) -> Raw:
+def read_csv(path: StrPath) -> Raw:
     """Read lines of a label and 784 pixels, with or without a header. Raises `UsageError` with the line number."""
     return read_csv_files({"all": path}, path)
 
 
-def read_csv_files(paths: dict, where) -> Raw:
+def read_csv_files(paths: dict, where: object) -> Raw:
     """Read the CSV files of one data set: split -> path."""
     parts, notes, findings, names = {}, [], [], None
     for split, path in paths.items():
@@ -39,7 +41,7 @@ def read_csv_files(paths: dict, where) -> Raw:
     return Raw(raw.format, raw.splits, [*notes, *raw.notes], [*findings, *raw.findings], raw.classes)
 
 
-def read_part(path) -> tuple:
+def read_part(path: StrPath) -> tuple:
     """One file: pixels [n, 784] of any scale, labels [n] or one-hot [n, k] or None, the roles of its columns."""
     table = read_table(path)
     roles = find_roles(table)
@@ -58,7 +60,7 @@ def read_part(path) -> tuple:
     return pixels, labels, roles
 
 
-def _slice(columns: list):
+def _slice(columns: list) -> Union[slice, list]:
     """A slice where the columns stand side by side, which saves a copy."""
     together = columns == list(range(columns[0], columns[0] + len(columns)))
     return slice(columns[0], columns[0] + len(columns)) if together else columns

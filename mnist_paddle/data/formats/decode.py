@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .streams import MAX_BYTES, readable
 
 MAX_PIXELS = 50_000_000  # more than a photograph; less than a decompression bomb
@@ -29,13 +30,13 @@ class Picture:
     white: float = 255
 
 
-def decode_file(path) -> Picture:
+def decode_file(path: StrPath) -> Picture:
     """Decode a picture file. Raises `UsageError` for unreadable and too large ones."""
     with readable(path), open(path, "rb") as file:
         return decode(file.read(MAX_BYTES), path)
 
 
-def decode(content: bytes, name) -> Picture:
+def decode(content: bytes, name: object) -> Picture:
     """Decode the bytes of a picture file; `name` is for errors. Raises `UsageError` for unreadable and too large ones."""
     formats = FORMATS
     if content[4:8] == b"ftyp" and content[8:12] in HEIF:
@@ -53,7 +54,7 @@ def decode(content: bytes, name) -> Picture:
         raise UsageError(f"{name}: not a readable image; repair or remove it") from None
 
 
-def _heif_formats(name) -> tuple:
+def _heif_formats(name: object) -> tuple:
     """The formats to open a HEIC or AVIF file with. Raises `UsageError` where nothing here reads it."""
     try:
         importlib.import_module("pillow_heif").register_heif_opener()

@@ -21,12 +21,12 @@ def upright(images: dict, dataset: str) -> tuple:
 def taller_than_wide(images: np.ndarray) -> float:
     """By how many pixels the ink is taller than wide, on average; characters of the Latin alphabet and digits are taller."""
     ink = images > 127
-    rows, columns = ink.any(axis=2), ink.any(axis=1)
+    rows, columns = np.any(ink, axis=2), np.any(ink, axis=1)
 
-    def extent(lines):
+    def extent(lines: np.ndarray) -> np.ndarray:
         return lines.shape[1] - lines.argmax(axis=1) - lines[:, ::-1].argmax(axis=1)
 
-    drawn = rows.any(axis=1)
+    drawn = np.any(rows, axis=1)
     return float((extent(rows[drawn]) - extent(columns[drawn])).mean()) if drawn.any() else 0.0
 
 

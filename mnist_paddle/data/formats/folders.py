@@ -1,7 +1,7 @@
 """Which data set is in a folder, one or two folders further down included, and which reader it is for."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from ...errors import UsageError
 from .arrays import Raw
@@ -53,7 +53,7 @@ def _read_candidate(candidate: Candidate) -> Raw:
         return read_array_files(candidate.paths, candidate.folder)
     if len(candidate.paths) == 1:
         return READERS[candidate.kind](candidate.paths[0])
-    parts = {}
+    parts: dict[str, list] = {}
     for path in candidate.paths:
         part = part_of(path, candidate.folder)
         if part is None or (part in parts and candidate.kind == "csv"):
@@ -67,7 +67,7 @@ def _read_candidate(candidate: Candidate) -> Raw:
     return read_csv_files({part: paths[0] for part, paths in parts.items()}, candidate.folder)
 
 
-def part_of(path: Path, folder: Path):
+def part_of(path: Path, folder: Path) -> Optional[str]:
     """The part of a data set that a file is, from its name or the folder it is in."""
     return parse_name(path.name).part or (parse_name(path.parent.name).part if path.parent != folder else None)
 
@@ -135,7 +135,7 @@ def _joined(candidates: list, folder: Path) -> list:
     kinds = {each.kind for each in candidates}
     if len(candidates) < 2 or len(kinds) > 1 or not kinds <= set(PARTED) or len({each.name for each in candidates}) > 1:
         return candidates
-    roles = []
+    roles: list[tuple] = []
     for each in candidates:
         roles += {(part_of(path, each.folder.parent), each.kind == "idx" and parse_name(path.name).kind) for path in each.paths}
     if len(set(roles)) < len(roles) or any(part is None for part, _ in roles):
@@ -150,7 +150,7 @@ def data_sets(folder: Path) -> list:
     """The data sets in the files of a folder; without any, the folder itself if it is one of pictures."""
     contents = entries(folder)
     kinds, errors, notes = _sniff_all([path for path in contents if path.is_file()])
-    groups = {}
+    groups: dict[tuple, list] = {}
     for path in [path for path in kinds if kinds[path] != "idx" and path.with_suffix("") in kinds and path.suffix == ".gz"]:
         notes.append(f"{path.name} not read: {path.stem} is read in its place")
         del kinds[path]
@@ -190,7 +190,7 @@ def _sniff_all(files: list) -> tuple:
     return kinds, errors, notes
 
 
-def picture_folder(contents: list, folder: Path, alone: bool):
+def picture_folder(contents: list, folder: Path, alone: bool) -> Optional[Path]:
     """The folder to read pictures from, or None: with class folders, with split folders, or with pictures in it.
 
     Beside other data, one folder of pictures is no class.

@@ -1,15 +1,17 @@
 """IDX, the format of the original MNIST files (LeCun, Cortes and Burges), of all its types."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import MAX_IMAGES, PIXELS, SIDE, Raw, assemble
 from .labels import names_beside
 from .names import COPY, parse_name
-from .streams import CHUNK, entries, first_bytes, open_stream, require_size
+from .streams import CHUNK, Stream, entries, first_bytes, open_stream, require_size
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 PARTS = ("train", "validation", "test", "all")
@@ -20,7 +22,7 @@ def is_idx(head: bytes) -> bool:
     return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in TYPES and 1 <= head[3] <= 4
 
 
-def _read_shape(stream) -> tuple:
+def _read_shape(stream: Stream) -> tuple:
     """The type and the shape in the header."""
     head = stream.read(4)
     if not is_idx(head):
@@ -38,7 +40,7 @@ def _read_shape(stream) -> tuple:
     return np.dtype(TYPES[head[2]]), shape
 
 
-def read_idx(path) -> np.ndarray:
+def read_idx(path: StrPath) -> np.ndarray:
     """Read one IDX file -> an array of its type and shape. Raises `UsageError` for a damaged file."""
     with open_stream(path) as stream:
         dtype, shape = _read_shape(stream)
@@ -56,7 +58,7 @@ def read_idx(path) -> np.ndarray:
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
 
 
-def read_idx_files(paths, folder) -> Raw:
+def read_idx_files(paths: Iterable[Path], folder: StrPath) -> Raw:
     """Read the IDX files of one data set, told apart by their content and by train / val / t10k / test in their names."""
     files, notes = _by_role(paths)
     parts = [part for part in PARTS if (part, "images") in files or (part, "labels") in files]
@@ -73,7 +75,7 @@ def read_idx_files(paths, folder) -> Raw:
     return Raw(raw.format, raw.splits, [*notes, *raw.notes], raw.findings, raw.classes)
 
 
-def _require_whole(files: dict, parts: list, folder) -> None:
+def _require_whole(files: dict, parts: list, folder: StrPath) -> None:
     """Raise `UsageError` that names the missing files of an incomplete data set."""
     if "all" in parts and len(parts) > 1:
         path = files.get(("all", "labels")) or files["all", "images"]
@@ -91,7 +93,7 @@ def _require_whole(files: dict, parts: list, folder) -> None:
         raise UsageError(f"{folder}: has training and validation files, but no test files; put {names} into the folder")
 
 
-def _by_role(paths) -> tuple:
+def _by_role(paths: Iterable[Path]) -> tuple[dict, list]:
     """(part, kind) -> path, and notes about files that are not read. Raises `UsageError` for two files of different content."""
     files, notes, copies = {}, [], []
     # Uncompressed files come first: where both exist, as torchvision leaves them, the uncompressed one is read.
@@ -129,7 +131,7 @@ def other_part(name: str, part: str) -> str:
     return re.sub(r"t10k|train(ing)?|test(ing)?|val(id(ation)?)?", part, name, count=1)
 
 
-def read_idx_with_siblings(path) -> Raw:
+def read_idx_with_siblings(path: StrPath) -> Raw:
     """Read the data set of an IDX file: the IDX files in its folder whose names begin alike."""
     path = Path(path)
     dataset = parse_name(path.name).dataset

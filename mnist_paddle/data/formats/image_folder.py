@@ -1,12 +1,14 @@
 """Image folders with one subfolder per class: the user's own images."""
 
 from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from ..pictures import SURE, Digit, to_digit
 from .arrays import Raw
 from .decode import SMALL_VALUES, decode_file
@@ -32,7 +34,7 @@ class _File:
     white: float = 255
 
 
-def read_image_folder(folder, form: str = "auto") -> Raw:
+def read_image_folder(folder: StrPath, form: str = "auto") -> Raw:
     """Read class folders, or train / validation / test folders with class folders, of images of any size and mode.
 
     The names of the folders are those of the classes: in the order of their numbers if all are numbers, else sorted. `form`:
@@ -47,7 +49,8 @@ def read_image_folder(folder, form: str = "auto") -> Raw:
     classes = class_order({path.name for part in parts.values() for path in _class_folders(part)})
     if len(classes) > MAX_CLASSES:
         raise UsageError(f"{folder}: has {len(classes):,} class folders; at most {MAX_CLASSES:,} are supported")
-    skipped, files = Counter(), []
+    skipped: Counter = Counter()
+    files: list[_File] = []
     for split, part in parts.items():
         found = list(_read_classes(part, split, classes, form, skipped))
         if not found:
@@ -67,7 +70,7 @@ def visible(folder: Path) -> list:
     return [path for path in entries(folder) if path.name.lower() not in JUNK]
 
 
-def class_order(names) -> tuple:
+def class_order(names: Collection[str]) -> tuple:
     """Names of classes in the order of their labels.
 
     >>> class_order(["10", "9", "0"]), class_order(["b", "B", "10", "9"])
@@ -100,7 +103,7 @@ def _class_folders(folder: Path) -> list:
     return visible(folder)
 
 
-def _read_classes(folder: Path, split: str, classes: tuple, form: str, skipped: Counter):
+def _read_classes(folder: Path, split: str, classes: tuple, form: str, skipped: Counter) -> Iterator[_File]:
     """The pictures of the class folders, each as its own look decides."""
     for place in sorted(_class_folders(folder), key=lambda path: classes.index(path.name)):
         for path in visible(place):

@@ -1,5 +1,7 @@
 """Named arrays, as npz files, pickles and folders of npy files have them -> the parts of a data set."""
 
+from typing import Any
+
 import numpy as np
 
 from ...errors import UsageError
@@ -12,7 +14,7 @@ ORDER = ("train", "validation", "test")
 EXPECTED = "expected x_train, y_train, x_test and y_test, or images and labels"
 
 
-def find_parts(items: dict, where) -> tuple:
+def find_parts(items: dict, where: object) -> tuple:
     """Named arrays -> (split -> (images, labels), names of the classes or None, notes). Raises `UsageError`.
 
     Names such as x_train, train_images, trainX, data, target are understood; arr_0, arr_1, ... go by shape and order.
@@ -22,7 +24,8 @@ def find_parts(items: dict, where) -> tuple:
     items = _flattened(items)
     if items and all(key.startswith("arr_") for key in items):
         return _by_order(items, where), names, [f"arrays without names: read in the order {', '.join(sorted(items))}"]
-    roles, ignored = {}, []
+    roles: dict[tuple, list] = {}
+    ignored = []
     for key, value in items.items():
         name = parse_name(key)
         if name.kind is None or not isinstance(value, np.ndarray):
@@ -32,7 +35,7 @@ def find_parts(items: dict, where) -> tuple:
     chosen = {role: _the_one(keys, items, role[1], where) for role, keys in roles.items()}
     parts = {}
     for part in (*ORDER, "all"):
-        pair = [chosen.get((part, kind)) for kind in ("images", "labels")]
+        pair: list = [chosen.get((part, kind)) for kind in ("images", "labels")]
         if any(pair) and not all(pair):
             have = pair[0] or pair[1]
             kind = "labels" if pair[0] else "images"
@@ -48,7 +51,7 @@ def find_parts(items: dict, where) -> tuple:
     )
 
 
-def checked_parts(parts: dict, where, expected: str = EXPECTED) -> dict:
+def checked_parts(parts: dict, where: object, expected: str = EXPECTED) -> dict:
     """The parts with train and test, or one part as "all". Raises `UsageError` for other combinations, naming what is missing."""
     if len(parts) == 1:
         return {"all": next(iter(parts.values()))}
@@ -60,7 +63,7 @@ def checked_parts(parts: dict, where, expected: str = EXPECTED) -> dict:
     return parts
 
 
-def _texts(value) -> list:
+def _texts(value: Any) -> list:
     """A list of texts, or an empty list for anything else."""
     values = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
     values = list(values) if isinstance(values, (list, tuple)) and 0 < len(values) <= 1000 else []
@@ -81,7 +84,7 @@ def _flattened(items: dict) -> dict:
     return {key: as_array(value) for key, value in flat.items()}
 
 
-def as_array(value):
+def as_array(value: Any) -> Any:
     """A list of plain numbers or texts as an array; anything else unchanged."""
     if not isinstance(value, (list, tuple)) or not value:
         return value
@@ -94,9 +97,10 @@ def as_array(value):
         return value
 
 
-def _by_order(items: dict, where) -> dict:
+def _by_order(items: dict, where: object) -> dict:
     """arr_0, arr_1, ...: images are known by their shape; the labels of the first images are the first labels."""
-    images, labels = [], []
+    images: list = []
+    labels: list = []
     for key in sorted(items, key=lambda key: (len(key), key)):
         (images if looks_like_images(items[key]) else labels).append(items[key])
     if len(images) not in (1, 2, 3) or len(images) != len(labels):
@@ -105,12 +109,12 @@ def _by_order(items: dict, where) -> dict:
     return dict(zip(names, zip(images, labels)))
 
 
-def looks_like_images(array) -> bool:
+def looks_like_images(array: object) -> bool:
     """Whether an array has 784 numbers an image."""
     return isinstance(array, np.ndarray) and array.ndim > 1 and (array.shape[1:] == (PIXELS,) or array.shape[1:].count(SIDE) == 2)
 
 
-def _the_one(keys: list, items: dict, kind: str, where) -> str:
+def _the_one(keys: list, items: dict, kind: str, where: object) -> str:
     """Of several arrays for one role, such as data and images, the one of the right shape."""
     fitting = [key for key in keys if looks_like_images(items[key]) == (kind == "images")]
     if len(fitting or keys) > 1:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .archives import archive_kind
 from .columns import has_label
 from .containers import read_pickle
@@ -33,7 +34,7 @@ REMEDIES = {
 }
 
 
-def sniff(path) -> str:
+def sniff(path: StrPath) -> str:
     """The format of a file from its first bytes, one of `READERS`, zip or tar. Raises `UsageError` for any other."""
     head = first_bytes(path, HEAD)
     if not head:
@@ -77,7 +78,7 @@ def _looks_like_csv(head: bytes) -> bool:
     return text[:1].isdigit() or text[:5].lower() in (b"label", b"pixel", b"class", b"digit", b"targe", b"sep=,", b"sep=;")
 
 
-def csv_has_label(path) -> bool:
+def csv_has_label(path: StrPath) -> bool:
     """Whether a CSV file has a column for the label. Raises `UsageError` for a file that is no table of 784 pixels."""
     _, fields, _ = head_of(path)
     if len(fields) < 784:

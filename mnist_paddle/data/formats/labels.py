@@ -1,28 +1,35 @@
 """Labels of any kind -> indices into the names of the classes, decided once for all parts of a data set."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .streams import first_bytes
 
 DIGITS = tuple("0123456789")
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 MAX_CLASSES, LONGEST_NAME = 1000, 100
 COMMON = 10  # a class of one image, where most have this many, is doubtful
+Names = Union[Sequence, dict, None]  # of the classes: by label, or label -> name
 MODULO = 10  # labels 1 to 10, of which 10 is the digit 0
 
 
-def number_labels(parts: dict, where, names=None, ink=None) -> tuple:
+def number_labels(
+    parts: dict, where: object, names: Names = None, ink: Optional[Callable[[], dict]] = None
+) -> tuple[dict, tuple, list, list]:
     """Labels of all parts (place -> array) -> (place -> indices, names of the classes, notes, findings).
 
     Integers, whole floats, one-hot rows and text are accepted. `names`: a list by label, or a dict of label -> name.
     `ink`: a function that returns how much ink each image has, place -> [n]; it tells what labels 1 to 10 mean.
     Raises `UsageError` naming the place of a wrong label.
     """
-    notes, findings = [], []
+    notes: list = []
+    findings: list = []
     parts = {place: _flat(labels, place) for place, labels in parts.items()}
     if any(labels.ndim == 2 for labels in parts.values()):
         parts = _from_one_hot(parts)
@@ -45,7 +52,7 @@ def number_labels(parts: dict, where, names=None, ink=None) -> tuple:
     return {place: labels.astype(kind) for place, labels in parts.items()}, classes, notes, findings
 
 
-def _flat(labels: np.ndarray, place) -> np.ndarray:
+def _flat(labels: np.ndarray, place: object) -> np.ndarray:
     """Labels [n], or [n, k] if they are one-hot, of a type that can be labels."""
     if labels.dtype.kind not in "buifUS":
         raise UsageError(f"{place}: labels have type {labels.dtype}; they must be numbers or text")
@@ -71,7 +78,7 @@ def _from_one_hot(parts: dict) -> dict:
     return result
 
 
-def _from_text(parts: dict, where, names) -> tuple:
+def _from_text(parts: dict, where: object, names: Names) -> tuple:
     """Text -> numbers if all of it is integers, otherwise places in the sorted names."""
     parts = {place: np.char.strip(labels.astype(str)) for place, labels in parts.items()}
     distinct = sorted({str(text) for labels in parts.values() for text in np.unique(labels)}, key=by_number)
@@ -95,9 +102,11 @@ def by_number(text: str) -> tuple:
     return (0, float(text), text) if number else (1, 0.0, text)
 
 
-def _whole(labels: np.ndarray, place) -> np.ndarray:
+def _whole(labels: np.ndarray, place: object) -> np.ndarray:
     """Integers from 0 to 999, or `UsageError` naming the first other one."""
-    wrong = np.flatnonzero(~((labels >= 0) & (labels < MAX_CLASSES) & (labels == np.floor(labels)))) if len(labels) else ()
+    if not len(labels):
+        return labels.astype(np.int64)
+    wrong = np.flatnonzero(~((labels >= 0) & (labels < MAX_CLASSES) & (labels == np.floor(labels))))
     if len(wrong):
         label = labels[wrong[0]]
         what = "an integer" if label != np.floor(label) else f"0 to {MAX_CLASSES - 1}, for digits 0 to 9"
@@ -105,7 +114,7 @@ def _whole(labels: np.ndarray, place) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _classes(counts: np.ndarray, names, where) -> tuple:
+def _classes(counts: np.ndarray, names: Names, where: object) -> tuple:
     """What to subtract from the labels, the names of the classes, notes. `counts` is the number of images by label."""
     used = np.flatnonzero(counts)
     low, high = (int(used[0]), int(used[-1])) if len(used) else (0, 9)
@@ -121,7 +130,7 @@ def _classes(counts: np.ndarray, names, where) -> tuple:
     return 0, tuple(map(str, range(count))), [f"{count} classes"] if count != 10 else []
 
 
-def _named_classes(low: int, high: int, names, where) -> tuple:
+def _named_classes(low: int, high: int, names: Any, where: object) -> tuple:
     """The same where the names are known; a dict also tells the first label."""
     keys = sorted(names) if isinstance(names, dict) else list(range(len(names)))
     first = keys[0] if keys else 0
@@ -137,7 +146,7 @@ def _named_classes(low: int, high: int, names, where) -> tuple:
     return first, classes, [*notes, f"labels 1 to {keys[-1]} read as {classes[0]} to {classes[-1]}"] if first else notes
 
 
-def _one_to_ten(parts: dict, ink) -> tuple:
+def _one_to_ten(parts: dict, ink: Optional[Callable[[], dict]]) -> tuple:
     """Labels 1 to 10 of digits: 10 may be the digit 0, or every label one too high. The digit 1 has the least ink.
 
     Returns what to subtract (or `MODULO`), a note, findings.
@@ -167,7 +176,7 @@ def _doubts(counts: np.ndarray, classes: tuple) -> list:
 # The names of the classes
 
 
-def check_names(names, where) -> tuple:
+def check_names(names: Iterable, where: object) -> tuple:
     """Names of classes as text, no two alike. Raises `UsageError`."""
     names = tuple(str(name) for name in names)
     if not 1 <= len(names) <= MAX_CLASSES:
@@ -181,7 +190,7 @@ def check_names(names, where) -> tuple:
     return names
 
 
-def names_beside(folder, dataset: str = ""):
+def names_beside(folder: StrPath, dataset: str = "") -> Names:
     """The names of the classes from EMNIST's DATASET-mapping.txt or from `classes.txt` in the folder; None without them."""
     mapping, listed = Path(folder, f"{dataset}-mapping.txt"), Path(folder, "classes.txt")
     if dataset and mapping.is_file():
@@ -189,7 +198,7 @@ def names_beside(folder, dataset: str = ""):
     return check_names(_lines(listed), listed) if listed.is_file() else None
 
 
-def read_mapping(path) -> dict:
+def read_mapping(path: StrPath) -> dict:
     """EMNIST's mapping file, lines of a label and one or more character codes -> {label: character}."""
     names = {}
     for number, line in enumerate(_lines(path), 1):
@@ -204,7 +213,7 @@ def read_mapping(path) -> dict:
     return names
 
 
-def _lines(path) -> list:
+def _lines(path: StrPath) -> list:
     """The lines of a small text file that are not blank."""
     data = first_bytes(path, 1 << 20)
     try:

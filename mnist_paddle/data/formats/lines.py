@@ -2,12 +2,14 @@
 
 import codecs
 import re
+from collections.abc import Iterator
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .streams import CHUNK, open_stream
 
 
-def text_lines(path):
+def text_lines(path: StrPath) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line) of UTF-8 or UTF-16 text with any line ends. Raises `UsageError`."""
     with open_stream(path) as stream:
         data = stream.read(CHUNK)
@@ -43,7 +45,7 @@ def _encoding(head: bytes) -> str:
     return "utf-16-be" if len(sample) > 7 and not any(sample[::2]) else "utf-8-sig"
 
 
-def rows_of(path):
+def rows_of(path: StrPath) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of what is not blank, without the `sep=;` that Excel understands as the delimiter."""
     first = True
     for number, line in text_lines(path):

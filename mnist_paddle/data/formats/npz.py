@@ -4,11 +4,14 @@ import io
 import re
 import struct
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import Raw, assemble_file
 from .keys import find_parts
 from .names import parse_name
@@ -17,14 +20,14 @@ from .streams import entries, first_bytes, open_stream, readable, require_size
 MAX_ARRAYS = 100
 
 
-def read_npz(path) -> Raw:
+def read_npz(path: StrPath) -> Raw:
     """Keras's `mnist.npz` (x_train, y_train, x_test, y_test), and other names such as images and labels."""
     parts, names, notes = find_parts(load_npz(path), path)
     raw = assemble_file("npz", parts, path, names)
     return Raw(raw.format, raw.splits, [*notes, *raw.notes], raw.findings, raw.classes)
 
 
-def load_npz(path) -> dict:
+def load_npz(path: StrPath) -> dict:
     """All arrays of an npz file by name. Raises `UsageError` for a damaged file, objects, and too much data."""
     arrays, total = {}, 0
     try:
@@ -46,7 +49,7 @@ def load_npz(path) -> dict:
     return arrays
 
 
-def load_npy(path) -> np.ndarray:
+def load_npy(path: StrPath) -> np.ndarray:
     """The array of an npy file. Raises `UsageError` for a damaged file and objects."""
     try:
         with open_stream(path) as stream:
@@ -59,7 +62,7 @@ def load_npy(path) -> np.ndarray:
         raise UsageError(f"{path}: not a readable npy file ({reason}); download it again") from None
 
 
-def read_array(file, size: int, where) -> np.ndarray:
+def read_array(file: IO[bytes], size: int, where: object) -> np.ndarray:
     """One array of `size` bytes with its header, after checking that both agree: NumPy would allocate first."""
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -75,7 +78,7 @@ def read_array(file, size: int, where) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def read_npy(path) -> Raw:
+def read_npy(path: StrPath) -> Raw:
     """An npy file with the partner whose name has labels in place of images (y for x) in the same folder."""
     path, name = Path(path), parse_name(Path(path).name)
     paths = [file for file in entries(path.parent) if parse_name(file.name).dataset == name.dataset and _is_array(file)]
@@ -86,7 +89,7 @@ def _is_array(path: Path) -> bool:
     return path.is_file() and (first_bytes(path, 6) == b"\x93NUMPY" or len(array_names(path)) == 1)
 
 
-def array_names(path) -> list:
+def array_names(path: StrPath) -> list:
     """The names of the arrays in an npz file; none for any other file."""
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
@@ -95,7 +98,7 @@ def array_names(path) -> list:
         return []
 
 
-def read_array_files(paths, folder) -> Raw:
+def read_array_files(paths: Sequence[StrPath], folder: StrPath) -> Raw:
     """Read npy and npz files with one array each, whose names tell the part and images or labels, as KMNIST's."""
     items = {}
     for path in paths:

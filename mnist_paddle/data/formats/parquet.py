@@ -3,11 +3,13 @@
 import io
 import json
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 from PIL import Image
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import MAX_IMAGES, SIDE, Raw, assemble
 from .names import parse_name
 from .streams import require_size
@@ -16,12 +18,12 @@ IMAGE_COLUMNS = "image img images pixels pixel_values x data features".split()
 LABEL_COLUMNS = "label labels digit class target y fine_label character".split()
 
 
-def read_table_file(path) -> Raw:
+def read_table_file(path: StrPath) -> Raw:
     """Read one file as a single part."""
     return read_table_files({"all": [path]}, path)
 
 
-def read_table_files(parts: dict, where) -> Raw:
+def read_table_files(parts: dict, where: StrPath) -> Raw:
     """Read the files of the parts of one data set: split -> paths. Raises `UsageError` without pyarrow."""
     arrays, names = {}, None
     for split, paths in parts.items():
@@ -32,7 +34,7 @@ def read_table_files(parts: dict, where) -> Raw:
     return assemble("parquet", arrays, where, names, dataset=dataset)
 
 
-def _read(path) -> tuple:
+def _read(path: StrPath) -> tuple:
     """Images [n, 28, 28], labels [n], names of the classes or None."""
     try:
         import pyarrow
@@ -69,13 +71,13 @@ def _read(path) -> tuple:
         raise UsageError(f"{path}: not a readable parquet or Arrow file ({reason}); download it again") from None
 
 
-def _require_rows(path, rows: int, size: int) -> None:
+def _require_rows(path: StrPath, rows: int, size: int) -> None:
     require_size(size, path)
     if rows > MAX_IMAGES:
         raise UsageError(f"{path}: {rows:,} rows, too many for a digit dataset; check the file")
 
 
-def _pixels(values: list, path) -> np.ndarray:
+def _pixels(values: list, path: StrPath) -> np.ndarray:
     """Encoded pictures ({"bytes": ...} or bytes), or lists of 784 numbers -> [n, 28, 28] or [n, 784]."""
     if not values or isinstance(values[0], (list, tuple)):
         return np.array(values)
@@ -92,7 +94,7 @@ def _pixels(values: list, path) -> np.ndarray:
     return images
 
 
-def _class_names(metadata, label: str):
+def _class_names(metadata: Optional[dict], label: str) -> Optional[list]:
     """The names of the classes that Hugging Face's datasets writes into a file, or None."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]

@@ -1,5 +1,6 @@
 """The scale of the pixels: decided once for all parts of a data set, from all of their values."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ class Range(NamedTuple):
     zero_is_black: bool
 
 
-def find_scale(parts: dict, where) -> Scale:
+def find_scale(parts: dict, where: object) -> Scale:
     """The scale of all parts: a dict of place -> images, any numbers. Raises `UsageError` for an unknown range.
 
     The range distinguishes [0, 255], [0, 1] and [-1, 1]. Parts of different scales are rejected.
@@ -79,7 +80,7 @@ def _range(values: np.ndarray, place: str) -> tuple:
     return low, high
 
 
-def _family(values: Range, where) -> tuple:
+def _family(values: Range, where: object) -> tuple:
     """The name of the family of scales of this range, and what is doubtful about it."""
     low, high, whole, zero_is_black = values
     limit = 1 + ALMOST
@@ -119,7 +120,7 @@ def _whole(values: np.ndarray) -> bool:
     return all(bool((block == np.floor(block)).all()) for block in _blocks(values))
 
 
-def _blocks(values: np.ndarray):
+def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(values), BLOCK):
         yield values[start : start + BLOCK]
 
@@ -135,7 +136,7 @@ def _best_of(scales: tuple, parts: dict) -> Scale:
                 scaled = (block.astype(np.float64) + scale.offset) * scale.factor
                 residual = float(np.abs(scaled - np.round(scaled)).max())
                 residuals[scale] = max(residuals[scale], 1.0 if scaled.max() > 255.01 and scale is not scales[0] else residual)
-    best = min(residuals, key=residuals.get)
+    best = min(residuals, key=lambda scale: residuals[scale])
     return best if residuals[best] < 0.05 else scales[0]
 
 

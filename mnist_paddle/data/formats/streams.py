@@ -3,10 +3,13 @@
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 
 # Any format of 70,000 digits is smaller than this uncompressed.
 MAX_BYTES = 1 << 30
@@ -16,7 +19,7 @@ CHUNK = 1 << 20
 class Stream:
     """Sequential access to a file's content, decompressed if it is gzip, up to `MAX_BYTES`. Raises `UsageError`."""
 
-    def __init__(self, path, file):
+    def __init__(self, path: StrPath, file: IO[bytes]) -> None:
         self.path, self.file, self.position = path, file, 0
 
     def read(self, size: int) -> bytes:
@@ -42,7 +45,7 @@ class Stream:
 
 
 @contextmanager
-def open_stream(path):
+def open_stream(path: StrPath) -> Iterator[Stream]:
     """Open a file as a `Stream`; errors of the operating system become `UsageError`."""
     path = Path(path)
     with readable(path), open(path, "rb") as file:
@@ -52,11 +55,11 @@ def open_stream(path):
             yield Stream(path, file)
             return
         with gzip.open(file) as unpacked:
-            yield Stream(path, unpacked)
+            yield Stream(path, cast(IO[bytes], unpacked))
 
 
 @contextmanager
-def readable(path):
+def readable(path: StrPath) -> Iterator[None]:
     """Convert the operating system's errors for `path` to `UsageError`."""
     try:
         yield
@@ -68,13 +71,13 @@ def readable(path):
         raise UsageError(f"{path}: can't be read ({error.strerror or error})") from None
 
 
-def require_size(size: int, where) -> None:
+def require_size(size: int, where: object) -> None:
     """Raise `UsageError` for more bytes than any digit dataset has."""
     if size > MAX_BYTES:
         raise UsageError(f"{where}: over {MAX_BYTES >> 20:,} MiB uncompressed, too large for a digit dataset; check the file")
 
 
-def first_bytes(path, count: int = 16) -> bytes:
+def first_bytes(path: StrPath, count: int = 16) -> bytes:
     """The first `count` bytes of the decompressed content."""
     with open_stream(path) as stream:
         return stream.read(count)
@@ -90,7 +93,7 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in JUNK
 
 
-def entries(folder) -> list[Path]:
+def entries(folder: StrPath) -> list[Path]:
     """The contents of a folder, sorted, without hidden files, what systems leave there, README and license files."""
     with readable(folder):
         names = sorted(os.listdir(folder))

@@ -5,11 +5,12 @@ import re
 import warnings
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Optional
+from typing import Any, NoReturn, Optional
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import MAX_IMAGES, PIXELS
 from .labels import LONGEST_NAME
 from .lines import rows_of
@@ -46,7 +47,7 @@ class Table:
 class NotANumberError(Exception):
     """A field at (line, column) is not a number."""
 
-    def __init__(self, line: int, column: int):
+    def __init__(self, line: int, column: int) -> None:
         super().__init__(line, column)
         self.line, self.column = line, column
 
@@ -65,13 +66,13 @@ def is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None
 
 
-def head_of(path) -> tuple:
+def head_of(path: StrPath) -> tuple:
     """(delimiter, fields of the first line or [], whether it is a header)."""
     first = next(rows_of(path), (1, ""))
     return describe(first[1], f"{path}: line {first[0]}")
 
 
-def describe(line: str, where) -> tuple:
+def describe(line: str, where: object) -> tuple:
     """(delimiter, fields, whether it is a header) of a first line."""
     delimiter = max(DELIMITERS, key=line.count)
     try:
@@ -91,9 +92,9 @@ def _counted(fields: list) -> bool:
     return all(later - earlier == 1 for earlier, later in zip(values, values[1:])) or {"0", "0.1", "0.2"} <= set(numbers)
 
 
-def read_table(path) -> Table:
+def read_table(path: StrPath) -> Table:
     """Read a CSV file into memory. Raises `UsageError` with the line of a field that is no number, and of a missing column."""
-    texts = set()
+    texts: set[int] = set()
     while True:
         try:
             return _read_table(path, texts)
@@ -103,7 +104,7 @@ def read_table(path) -> Table:
             texts = {*texts, error.column}  # a column of text, unless it is a pixel
 
 
-def _read_table(path, texts: set) -> Table:
+def _read_table(path: StrPath, texts: set) -> Table:
     """One attempt, in which the columns `texts` are text."""
     numbered = rows_of(path)
     first = next(numbered, None)
@@ -128,7 +129,7 @@ def _read_table(path, texts: set) -> Table:
     return Table(path, header, width, columns, table, parser.texts, np.array(parser.lines), findings)
 
 
-def _require_width(fields: list, is_header: bool, where) -> None:
+def _require_width(fields: list, is_header: bool, where: object) -> None:
     """Raise `UsageError` for a first line that can't be one of pixels."""
     if is_header and len(fields) < PIXELS:
         raise UsageError(f"{where}: {len(fields)} columns; expected a label and {PIXELS} pixels (28x28)")
@@ -139,10 +140,12 @@ def _require_width(fields: list, is_header: bool, where) -> None:
 class Parser:
     """Collects blocks of lines as numbers and texts."""
 
-    def __init__(self, path, delimiter: str, width: int, columns: list, texts: list):
+    def __init__(self, path: StrPath, delimiter: str, width: int, columns: list, texts: list) -> None:
         self.path, self.delimiter, self.width, self.columns = path, delimiter, width, columns
-        self.blocks, self.texts, self.lines = [], {column: [] for column in texts}, []
-        self.kind = np.uint8  # until a number does not fit
+        self.blocks: list = []
+        self.texts: dict[int, list] = {column: [] for column in texts}
+        self.lines: list[int] = []
+        self.kind: type = np.uint8  # until a number does not fit
 
     def add(self, block: list) -> None:
         """Parse lines [(number, line)]. Raises `UsageError`, or `NotANumberError` for the first field that is none."""
@@ -160,9 +163,9 @@ class Parser:
         if len(self.lines) > MAX_IMAGES:
             raise UsageError(f"{self.path}: over {MAX_IMAGES:,} images; check the file")
 
-    def _numbers(self, lines: list, quoted: bool):
+    def _numbers(self, lines: list, quoted: bool) -> Optional[np.ndarray]:
         """The numbers of the lines, or None if there is a field that is none."""
-        options = {"delimiter": None if self.delimiter == " " else self.delimiter, "comments": None, "ndmin": 2}
+        options: dict[str, Any] = {"delimiter": None if self.delimiter == " " else self.delimiter, "comments": None, "ndmin": 2}
         options.update({"quotechar": '"'} if quoted else {})
         options.update({"usecols": self.columns} if len(self.columns) < self.width else {})
         with warnings.catch_warnings():
@@ -194,11 +197,11 @@ class Parser:
         except csv.Error as error:
             raise UsageError(f"{self.path}: line {number}: can't be split into fields ({error})") from None
 
-    def _wrong_width(self, number: int, fields: list) -> None:
+    def _wrong_width(self, number: int, fields: list) -> NoReturn:
         expected = f"a label and {PIXELS} pixels" if self.width == PIXELS + 1 else f"{self.width} columns as in the first line"
         raise UsageError(f"{self.path}: line {number}: {len(fields)} numbers; expected {expected}")
 
-    def _complain(self, block: list) -> None:
+    def _complain(self, block: list) -> NoReturn:
         """Find the first line that could not be parsed."""
         for number, line in block:
             fields = self._fields(number, line)

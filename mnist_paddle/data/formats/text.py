@@ -2,13 +2,15 @@
 
 import re
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import MAX_IMAGES, PIXELS, Raw, assemble_file
-from .streams import CHUNK, open_stream
+from .streams import CHUNK, Stream, open_stream
 
 
 def numbers(text: bytes, where: str) -> np.ndarray:
@@ -20,7 +22,7 @@ def numbers(text: bytes, where: str) -> np.ndarray:
 
 
 @contextmanager
-def strict_numbers():
+def strict_numbers() -> Iterator[None]:
     """Turn NumPy's warning about text that is not a number into an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
@@ -32,12 +34,13 @@ SPLITS = ("train", "validation", "test")
 IMAGE_DEPTH, LABELS_DEPTH = 4, 3
 
 
-def read_json(path) -> Raw:
+def read_json(path: StrPath) -> Raw:
     """Read the course's `mnist.json.gz`: `[train, validation, test]`, each `[images, labels]`, an image a list of 784 numbers.
 
     Raises `UsageError` for any other structure.
     """
-    splits, images = {}, []
+    splits: dict[str, tuple] = {}
+    images: list = []
     with open_stream(path) as stream, strict_numbers():
         for depth, values in number_lists(stream):
             split = SPLITS[min(len(splits), 2)]
@@ -72,7 +75,7 @@ _LAYOUT = "the layout must be [train, validation, test], each [images, labels]"
 _BRACKET = re.compile(rb"[\[\]]")
 
 
-def number_lists(stream):
+def number_lists(stream: Stream) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (depth, values float64 [n]) for every innermost list of nested JSON lists, in bounded memory."""
     depth, opened, text, balanced = 0, False, b"", False
     while data := stream.read(CHUNK):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UsageError
+from ...system.paths import StrPath
 from .arrays import shaped
 from .csv_files import read_part
 from .emnist import upright
@@ -16,7 +17,7 @@ from .npz import load_npy, load_npz
 from .scale import apply_scale, find_scale
 
 
-def read_unlabeled(path) -> np.ndarray:
+def read_unlabeled(path: StrPath) -> np.ndarray:
     """The images of a CSV, npz, npy or IDX file -> uint8 [n, 28, 28], n >= 1; labels in it are left out.
 
     The scale of the pixels is decided from all of them, as for training. Raises `UsageError` for other files, and if several
@@ -33,11 +34,11 @@ def read_unlabeled(path) -> np.ndarray:
     return upright({"all": images}, parse_name(path.name).dataset)[0]["all"]
 
 
-def _csv_images(path) -> np.ndarray:
+def _csv_images(path: StrPath) -> np.ndarray:
     return read_part(path)[0]
 
 
-def _npz_images(path) -> np.ndarray:
+def _npz_images(path: StrPath) -> np.ndarray:
     """The only array of images; of several, that of the test part."""
     arrays = {name: array for name, array in load_npz(path).items() if looks_like_images(array)}
     chosen = [name for name in arrays if parse_name(name).part == "test"] if len(arrays) > 1 else list(arrays)
