@@ -1,5 +1,6 @@
 """Download or read a dataset and inspect it: its source, splits and classes, whatever is doubtful, and labels that look wrong."""
 
+import argparse
 import sys
 
 import numpy as np
@@ -8,7 +9,8 @@ from mnist_paddle import UsageError, load_dataset
 
 from ..config import choices
 from ..data import checks, corrections, page
-from ..data.findings import PARTS, WARNING, readable
+from ..data.dataset import Dataset
+from ..data.findings import PARTS, WARNING, Finding, readable
 from ..distributed import communication
 from ..system import signals, startup
 from ..system.files import to_json
@@ -19,7 +21,7 @@ from .command_line import import_plugins
 WIDE = 12  # classes that fit beside each other
 
 
-def parse(argv):
+def parse(argv: list) -> argparse.Namespace:
     """The command line."""
     parser = entry.CommandLine(prog="mnist-paddle data", description=__doc__)
     parser.add_argument("--dataset", default="mnist", help=f"one of {', '.join(choices('dataset'))} (default: mnist)")
@@ -44,7 +46,7 @@ def parse(argv):
     return check_arguments(parser.parse_args(argv))
 
 
-def check_arguments(arguments):
+def check_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
     """Refuse what would fail after minutes: files that can't be written, folds that are none."""
     if arguments.audit_report and not arguments.audit:
         raise UsageError("--audit_report needs --audit")
@@ -66,10 +68,10 @@ def check_arguments(arguments):
     return arguments
 
 
-def inspect(dataset, findings) -> dict:
+def inspect(dataset: Dataset, findings: list[Finding]) -> dict:
     """The report as plain values: counts per class, mean and standard deviation of the pixels, findings."""
-    report = {"dataset": dataset.name, "source": dataset.source, "notes": dataset.notes, "class_names": list(dataset.classes)}
-    report.update(fingerprint=dataset.fingerprint(), splits={})
+    report: dict = {"dataset": dataset.name, "source": dataset.source, "notes": dataset.notes}
+    report.update(class_names=list(dataset.classes), fingerprint=dataset.fingerprint(), splits={})
     for name in PARTS:
         split = getattr(dataset, name)
         figures = {"images": len(split), "classes": np.bincount(split.labels, minlength=len(dataset.classes)).tolist()}
@@ -111,7 +113,7 @@ def _table(report: dict) -> list[str]:
     return lines
 
 
-def run_audit(arguments, dataset) -> list:
+def run_audit(arguments: argparse.Namespace, dataset: Dataset) -> list:
     """Look for wrong labels, write what --audit_report names, and return the suspects."""
     startup.require_paddle()
     with signals.importing_paddle():
@@ -122,7 +124,7 @@ def run_audit(arguments, dataset) -> list:
     return audit.audit(dataset, arguments.audit_folds, log=tell)
 
 
-def write_audit(arguments, dataset, findings, suspects) -> None:
+def write_audit(arguments: argparse.Namespace, dataset: Dataset, findings: list[Finding], suspects: list) -> None:
     """The files that --audit_report names."""
     from ..studies import audit
 
@@ -142,7 +144,7 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, load, inspect, print; the exit status."""
     arguments = parse(argv)
     communication.stand_alone()

@@ -74,8 +74,8 @@ def chosen(arguments: argparse.Namespace, trained: "TrainedModel") -> tuple[str,
     try:
         cut = {key: settings[key] for key in ("data_dir", "validation_size", "validation_split")}
         own = split_raw(raw, {"dataset": settings["dataset"] if name == "custom" else name, **cut}, source)
-        if not given and settings["corrections"] is not None:
-            own = correct(own, recorded_data(settings["corrections"], run))
+        if not given and (corrections := recorded_data(settings["corrections"], run)) is not None:
+            own = correct(own, corrections)
     except UsageError:  # the run's settings, such as --validation_size, do not fit this data
         if not given:
             raise
@@ -153,7 +153,7 @@ def show(result: dict) -> str:
     return f"{head}\naccuracy {result['accuracy']:.2f} %   loss {loss}\n\n{report_text(result['confusion'], names)}"
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, evaluate, print; the exit status."""
     arguments = parse(argv)
     communication.stand_alone()
