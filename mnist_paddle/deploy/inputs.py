@@ -13,6 +13,7 @@ from PIL import Image
 from ..data.formats.decode import SUFFIXES, decode, decode_file, from_numbers, from_pillow
 from ..data.formats.image_folder import visible
 from ..data.formats.streams import MAX_BYTES, first_bytes
+from ..data.formats.unlabeled import read_unlabeled
 from ..errors import UsageError
 
 # The first bytes of picture files; HEIC and AVIF have them at position 4.
@@ -110,10 +111,6 @@ def _pictures_below(folder: Path, depth: int) -> tuple:
 
 def _from_table(path: Path, name: str) -> Iterator[Input]:
     """The images of a CSV, npz or IDX file without labels, or whose labels are not looked at."""
-    try:
-        from ..data.formats import read_unlabeled
-    except ImportError:
-        raise UsageError(f"{name}: not a picture that can be read") from None
     for number, image in enumerate(read_unlabeled(path), 1):
         yield Input(f"{name}:{number}", image, is_image=True)
 
