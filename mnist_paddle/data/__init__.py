@@ -1,3 +1,3 @@
 """From bytes to batches: sources, formats, datasets, augmentation, the loader."""
 
-__all__ = ["augment", "dataset", "loader"]
+__all__ = ["augment", "dataset", "loader", "pictures"]

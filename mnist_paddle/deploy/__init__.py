@@ -1,0 +1,3 @@
+"""Using a trained network: predictions for pictures of any kind."""
+
+__all__ = ["inputs", "predict", "show"]

@@ -1,3 +1,3 @@
 """What a run records: VisualDL, metrics.jsonl, figures, the network graph, the progress bar."""
 
-__all__ = ["curves", "graph", "plots", "progress"]
+__all__ = ["curves", "graph", "libraries", "plots", "progress"]
