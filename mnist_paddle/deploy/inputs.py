@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -96,7 +97,8 @@ def _from_folder(folder: Path, errors: list, notes: list) -> Iterator[Input]:
 
 def _pictures_below(folder: Path, depth: int) -> tuple:
     """The picture files in a folder and below, in the order of their paths, and the other files."""
-    pictures, others = [], []
+    pictures: list = []
+    others: list = []
     for path in visible(folder):
         if path.is_dir():
             if depth:
@@ -115,7 +117,7 @@ def _from_table(path: Path, name: str) -> Iterator[Input]:
         yield Input(f"{name}:{number}", image, is_image=True)
 
 
-def from_object(picture) -> Input:
+def from_object(picture: Any) -> Input:
     """One picture given in Python: a path, a Pillow image, or an array [h, w], [h, w, 3] or [h, w, 4] of bytes or 0..1."""
     if isinstance(picture, (str, os.PathLike)):
         return Input(str(picture), decode_file(picture).gray)
@@ -136,6 +138,6 @@ def from_object(picture) -> Input:
     return Input("picture", from_pillow(Image.fromarray(np.ascontiguousarray(array))).gray)
 
 
-def _described(picture) -> str:
+def _described(picture: Any) -> str:
     shape = getattr(picture, "shape", None)
     return f"a {type(picture).__name__}" + (f" of shape {list(shape)}" if isinstance(shape, tuple) else "")
