@@ -222,7 +222,7 @@ def old_run(tmp_path_factory):
 def test_a_run_of_an_earlier_version_evaluates_as_it_did(old_run):
     folder, dataset = old_run
     report = json.loads((folder / "report.json").read_text())
-    arguments = Namespace(run=str(folder), dataset=None, data_dir=None, split=None)
+    arguments = Namespace(run=str(folder), dataset=None, data_dir=None, split=None, strict_data=False)
     result = measure(arguments)
     assert result["accuracy"] == report["test_accuracy"]
     assert result["count"] == len(dataset.test)
@@ -256,7 +256,7 @@ def digits_run(tmp_path_factory):
 
 def measured(digits_run, data, **given) -> dict:
     """What `evaluate RUN --data_dir DATA` measures."""
-    arguments = {"run": str(digits_run[0]), "dataset": None, "data_dir": str(data), "split": None, **given}
+    arguments = {"run": str(digits_run[0]), "dataset": None, "data_dir": str(data), "split": None, "strict_data": False, **given}
     return measure(Namespace(**arguments))
 
 
@@ -336,7 +336,7 @@ def test_classes_that_the_network_does_not_know_are_rejected(digits_run, run):
 
 
 def test_a_network_of_letters_does_not_read_digits(run, tmp_path):
-    arguments = Namespace(run=str(run[0]), dataset="custom", data_dir=None, split=None)
+    arguments = Namespace(run=str(run[0]), dataset="custom", data_dir=None, split=None, strict_data=False)
     arguments.data_dir = str(write_csv(tmp_path / "digits.csv", make_digits(20)))
     assert "does not know class 0, 1, 2, 3, 4 and 5 more" in rejected(chosen, arguments, load_trained(run[0]))
 

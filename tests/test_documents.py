@@ -140,7 +140,7 @@ def test_links_and_files_named_exist(document):
         if anchor:
             assert anchor in anchors((folder / path).read_text("utf-8") if path else text), target
     # Names in capitals stand for others.
-    for path in re.findall(r"(?<![\w/.])(?:configs|docs|scripts|tests|mnist_paddle)/[a-z_0-9./]*[a-z_0-9]\b", text):
+    for path in re.findall(r"(?<![\w/.])(?:configs|docs|scripts|tests|mnist_paddle)/[a-z_0-9./-]*[a-z_0-9]\b", text):
         assert (ROOT / path).exists(), path
 
 

@@ -266,9 +266,6 @@ def test_a_network_with_one_output_gives_its_number(tmp_path, small, capsys):
     assert capsys.readouterr().out == f"{tmp_path / 'a.png'}: {prediction.label}  (output {prediction.output:.2f})\n"
 
 
-@pytest.mark.skipif(
-    not hasattr(__import__("mnist_paddle.data.formats", fromlist=[""]), "read_unlabeled"), reason="not merged yet"
-)
 def test_a_table_without_labels_is_predicted_row_by_row(run, tmp_path, capsys):
     images = np.stack([to_digit(on_ground(glyph(digit)), "mnist").image for digit in (2, 0, 7)])
     lines = write_csv(tmp_path / "labeled.csv", (images, np.zeros(3, np.uint8))).read_text().splitlines()

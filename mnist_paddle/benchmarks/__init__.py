@@ -1,3 +1,3 @@
 """Speed and scaling, as ratios within one run."""
 
-__all__ = ["ranks", "speed"]
+__all__ = ["made_pictures", "picture_accuracy", "ranks", "speed"]

@@ -4,26 +4,29 @@ Seeded: the same arguments give the same pictures with the same versions of Pill
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from ..errors import UsageError
+from ..system.paths import StrPath
 from .strokes import draw_strokes
 
 FONTS = [f"DejaVu{name}" for name in "Sans Sans-Bold Sans-Oblique SansMono SansMono-Bold Serif Serif-Bold Serif-Italic".split()]
 FONTS += "STIXGeneral STIXGeneralBol STIXGeneralItalic STIXGeneralBolIta cmr10 cmb10 cmss10 cmtt10 cmti10".split()
-KINDS = {}  # name -> function of (shape, generator) -> picture
+KINDS: dict[str, Callable] = {}  # name -> function of (shape, generator) -> picture
 
 
-def kind(function):
+def kind(function: Callable) -> Callable:
     """Register a kind of picture: made from a digit's shape, "L", white on black, cut closely."""
     KINDS[function.__name__] = function
     return function
 
 
-def draw_font(digit: int, height: int, generator) -> Image.Image:
+def draw_font(digit: int, height: int, generator: Generator) -> Image.Image:
     """One digit of one of matplotlib's fonts: "L", white on black, cut closely."""
     from matplotlib import get_data_path
 
@@ -34,12 +37,13 @@ def draw_font(digit: int, height: int, generator) -> Image.Image:
     return canvas.crop(canvas.getbbox())
 
 
-def on_canvas(shape: Image.Image, generator, room=(1.15, 2.2), margin: float = 0.01) -> np.ndarray:
+def on_canvas(shape: Image.Image, generator: Generator, room: tuple = (1.15, 2.2), margin: float = 0.01) -> np.ndarray:
     """The shape somewhere on a square canvas, `margin` of its side away from the border: ink, float64 [h, w] from 0 to 1."""
     side = int(max(shape.size) * generator.uniform(*room))
     near = int(side * margin) + 1
     canvas = Image.new("L", (side, side))
-    canvas.paste(shape, [int(generator.integers(near, side - size - near)) for size in shape.size])
+    left, top = (int(generator.integers(near, side - size - near)) for size in shape.size)
+    canvas.paste(shape, (left, top))
     return np.asarray(canvas, float) / 255
 
 
@@ -48,21 +52,21 @@ def picture(values: np.ndarray) -> Image.Image:
     return Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
 
 
-def smooth_noise(height: int, width: int, generator, knots: int = 3) -> np.ndarray:
+def smooth_noise(height: int, width: int, generator: Generator, knots: int = 3) -> np.ndarray:
     """Slow variations with values of about -1 to 1: float64 [h, w]."""
     coarse = Image.fromarray(generator.uniform(-1, 1, (knots, knots)).astype(np.float32))
-    return np.asarray(coarse.resize((width, height), Image.BICUBIC), float)
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), float)
 
 
 @kind
-def typed(shape, generator):
+def typed(shape: Image.Image, generator: Generator) -> Image.Image:
     """Black on white or white on black, clean."""
     ink = on_canvas(shape, generator)
     return picture(255 * (ink if generator.random() < 0.5 else 1 - ink))
 
 
 @kind
-def colored(shape, generator):
+def colored(shape: Image.Image, generator: Generator) -> Image.Image:
     """A color on another color that is clearly lighter or darker."""
     ink, ground = generator.uniform(0, 90, 3), generator.uniform(165, 255, 3)
     if generator.random() < 0.5:
@@ -71,7 +75,7 @@ def colored(shape, generator):
 
 
 @kind
-def transparent(shape, generator):
+def transparent(shape: Image.Image, generator: Generator) -> Image.Image:
     """Black or white ink on nothing."""
     ink = on_canvas(shape, generator)
     color = np.full((*ink.shape, 3), 255.0 * (generator.random() < 0.5))
@@ -79,29 +83,29 @@ def transparent(shape, generator):
 
 
 @kind
-def cut_closely(shape, generator):
+def cut_closely(shape: Image.Image, generator: Generator) -> Image.Image:
     """Black on white or white on black, without a margin."""
     ink = np.asarray(shape, float) / 255
     return picture(255 * (ink if generator.random() < 0.5 else 1 - ink))
 
 
 @kind
-def scanned(shape, generator):
+def scanned(shape: Image.Image, generator: Generator) -> Image.Image:
     """Dark ink on white paper, with grain, specks and uneven ink."""
     ink = on_canvas(shape, generator)
-    ink *= 0.85 + 0.15 * smooth_noise(*ink.shape, generator, 8)
+    ink *= 0.85 + 0.15 * smooth_noise(ink.shape[0], ink.shape[1], generator, 8)
     paper = generator.uniform(225, 250)
     values = paper - (paper - generator.uniform(10, 80)) * ink + generator.normal(0, 4, ink.shape)
     values[generator.random(ink.shape) < 0.0005] -= 60
     return picture(values)
 
 
-def photographed(ink: np.ndarray, paper: float, pen: float, generator) -> Image.Image:
+def photographed(ink: np.ndarray, paper: float, pen: float, generator: Generator) -> Image.Image:
     """Imitate a camera: perspective, blur, uneven light, color of the paper, noise."""
     height, width = ink.shape
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
     coefficients = perspective(corners, corners + generator.normal(0, 0.06 * min(ink.shape), corners.shape))
-    seen = picture(255 * ink).transform((width, height), Image.PERSPECTIVE, coefficients, Image.BICUBIC)
+    seen = picture(255 * ink).transform((width, height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
     ink = np.asarray(seen.filter(ImageFilter.GaussianBlur(generator.uniform(0.3, 0.012 * min(ink.shape)))), float) / 255
     slope, amount = generator.normal(0, 0.12, 2), generator.uniform(0.0, 0.12)
     rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -122,14 +126,14 @@ def perspective(source: np.ndarray, target: np.ndarray) -> list:
 
 
 @kind
-def photo_of_paper(shape, generator):
+def photo_of_paper(shape: Image.Image, generator: Generator) -> Image.Image:
     """Dark ink on white, grey or colored paper."""
     paper = generator.uniform(105, 240)
     return photographed(on_canvas(shape, generator, (1.5, 3.0), 0.1), paper, paper * generator.uniform(0.1, 0.5), generator)
 
 
 @kind
-def photo_of_board(shape, generator):
+def photo_of_board(shape: Image.Image, generator: Generator) -> Image.Image:
     """Chalk on a board."""
     ground = generator.uniform(25, 90)
     return photographed(on_canvas(shape, generator, (1.5, 3.0), 0.1), ground, generator.uniform(ground + 90, 250), generator)
@@ -148,7 +152,7 @@ def make_pictures(count: int = 1200, seed: int = 0) -> list:
     return made
 
 
-def write_pictures(folder, count: int = 1200, seed: int = 0) -> Path:
+def write_pictures(folder: StrPath, count: int = 1200, seed: int = 0) -> Path:
     """Write FOLDER/pictures/0 to 9 and FOLDER/kinds.json. Raises `UsageError` if FOLDER exists."""
     folder = Path(folder)
     try:

@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 from PIL import Image
@@ -11,16 +12,17 @@ from ..data.formats.decode import decode_file
 from ..data.pictures import SIDE, to_digit
 from ..deploy.predict import Recognizer
 from ..errors import UsageError
+from ..system.paths import StrPath
 
 # How pictures are brought to 28x28 before they are predicted.
 PREPARATIONS = {
-    "none": lambda gray: np.asarray(Image.fromarray(gray).resize((SIDE, SIDE), Image.BILINEAR)),
+    "none": lambda gray: np.asarray(Image.fromarray(gray).resize((SIDE, SIDE), Image.Resampling.BILINEAR)),
     "whole": lambda gray: to_digit(gray, "whole").image,
     "mnist": lambda gray: to_digit(gray, "mnist").image,
 }
 
 
-def measure(run, folder) -> dict:
+def measure(run: StrPath, folder: StrPath) -> dict:
     """Accuracy in percent on the pictures that `made_pictures.write_pictures` wrote, for each preparation and kind.
 
     "none" is the picture in gray, resized; "whole" also makes it white on black; "mnist" is the whole preprocessing. With
@@ -56,7 +58,7 @@ def accuracies(recognizer: Recognizer, grays: list, labels: list, groups: dict) 
     return table
 
 
-def sklearn_digits():
+def sklearn_digits() -> Optional[tuple[list, list]]:
     """scikit-learn's digits of other writers: pictures uint8 [8, 8] and labels as text; None where it is not installed."""
     try:
         digits = importlib.import_module("sklearn.datasets").load_digits()

@@ -63,7 +63,7 @@ def curve(points: np.ndarray, steps: int = 24) -> np.ndarray:
     return np.concatenate([*pieces, points[-1:]])
 
 
-def draw_strokes(digit: int, height: int, generator) -> Image.Image:
+def draw_strokes(digit: int, height: int, generator: np.random.Generator) -> Image.Image:
     """One digit with an unsteady hand and a pen of random width: mode "L", white on black, cut closely."""
     way = WAYS[digit][generator.integers(len(WAYS[digit]))]
     scale, margin = 2, height  # drawn twice as large, then reduced, which smooths the edges

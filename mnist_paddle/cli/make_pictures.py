@@ -14,7 +14,7 @@ from ..system.files import to_json
 from . import entry
 
 
-def parse(argv):
+def parse(argv: list) -> argparse.Namespace:
     """The command line."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = entry.CommandLine(prog="mnist-paddle make-pictures", description=__doc__, formatter_class=layout)
@@ -30,7 +30,7 @@ def parse(argv):
     return arguments
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, make, measure; the exit status."""
     arguments = parse(argv)
     communication.stand_alone()

@@ -10,6 +10,7 @@ import io
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..data.pictures import FORMS
 from ..deploy.inputs import read_inputs
@@ -23,7 +24,7 @@ from .command_line import import_plugins
 SHOWN = 200  # images in the figure of --show
 
 
-def parse(argv):
+def parse(argv: list) -> argparse.Namespace:
     """The command line."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = entry.CommandLine(prog="mnist-paddle predict", description=__doc__, formatter_class=layout)
@@ -38,7 +39,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def line(prediction, all_digits: bool = True) -> str:
+def line(prediction: Any, all_digits: bool = True) -> str:
     """One prediction for a reader.
 
     >>> from types import SimpleNamespace
@@ -65,14 +66,14 @@ def readings(predictions: list) -> list:
     >>> readings([SimpleNamespace(name="a.png[1]", label="4"), SimpleNamespace(name="a.png[2]", label="2")])
     ['a.png reads 42']
     """
-    texts = {}
+    texts: dict[str, list] = {}
     for prediction in predictions:
         if prediction.name.endswith("]") and prediction.label is not None:
             texts.setdefault(prediction.name.rpartition("[")[0], []).append(prediction.label)
     return [f"{name} reads {''.join(labels)}" for name, labels in texts.items() if len(labels) > 1]
 
 
-def as_json(prediction) -> dict:
+def as_json(prediction: Any) -> dict:
     """One prediction as plain values."""
     names = ("name", "label", "probability", "runner_up", "runner_up_probability", "output", "digits")
     return {name: getattr(prediction, name) for name in names}
@@ -100,9 +101,10 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def recognize(arguments) -> tuple[list, list]:
+def recognize(arguments: argparse.Namespace) -> tuple[list, list]:
     """The predictions for all that can be read, and the errors of the rest."""
-    errors, notes = [], []
+    errors: list = []
+    notes: list = []
     inputs = (item for word in arguments.images for item in read_inputs(word, errors, notes))
     first = next(inputs, None)  # before Paddle is imported, which takes seconds
     if first is None:
@@ -119,7 +121,7 @@ def recognize(arguments) -> tuple[list, list]:
     return predictions, errors
 
 
-def main(argv) -> int:
+def main(argv: list) -> int:
     """Parse, predict, print; the exit status: 2 if something could not be read."""
     arguments = parse(argv)
     communication.stand_alone()

@@ -1,0 +1,3 @@
+"""A trained network in use: predictions for pictures of any kind."""
+
+__all__ = ["inputs", "predict", "show"]

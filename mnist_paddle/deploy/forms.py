@@ -2,6 +2,8 @@
 
 import os
 
+from ..system.paths import StrPath
+
 
 def form_of(settings: dict) -> str:
     """The form of `data.pictures` that fits a run's settings.
@@ -17,7 +19,7 @@ def form_of(settings: dict) -> str:
     return "mnist"
 
 
-def _has_folders(path) -> bool:
+def _has_folders(path: StrPath) -> bool:
     """Whether a path is a folder with folders, as class folders are; False if it is gone."""
     try:
         return any(entry.is_dir() and not entry.name.startswith(".") for entry in os.scandir(path))

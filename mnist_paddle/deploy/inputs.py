@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from ..data.formats.decode import SUFFIXES, decode, decode_file, from_numbers, from_pillow
 from ..data.formats.image_folder import visible
 from ..data.formats.streams import MAX_BYTES, first_bytes
+from ..data.formats.unlabeled import read_unlabeled
 from ..errors import UsageError
 
 # The first bytes of picture files; HEIC and AVIF have them at position 4.
@@ -95,7 +97,8 @@ def _from_folder(folder: Path, errors: list, notes: list) -> Iterator[Input]:
 
 def _pictures_below(folder: Path, depth: int) -> tuple:
     """The picture files in a folder and below, in the order of their paths, and the other files."""
-    pictures, others = [], []
+    pictures: list = []
+    others: list = []
     for path in visible(folder):
         if path.is_dir():
             if depth:
@@ -110,15 +113,11 @@ def _pictures_below(folder: Path, depth: int) -> tuple:
 
 def _from_table(path: Path, name: str) -> Iterator[Input]:
     """The images of a CSV, npz or IDX file without labels, or whose labels are not looked at."""
-    try:
-        from ..data.formats import read_unlabeled
-    except ImportError:
-        raise UsageError(f"{name}: not a picture that can be read") from None
     for number, image in enumerate(read_unlabeled(path), 1):
         yield Input(f"{name}:{number}", image, is_image=True)
 
 
-def from_object(picture) -> Input:
+def from_object(picture: Any) -> Input:
     """One picture given in Python: a path, a Pillow image, or an array [h, w], [h, w, 3] or [h, w, 4] of bytes or 0..1."""
     if isinstance(picture, (str, os.PathLike)):
         return Input(str(picture), decode_file(picture).gray)
@@ -139,6 +138,6 @@ def from_object(picture) -> Input:
     return Input("picture", from_pillow(Image.fromarray(np.ascontiguousarray(array))).gray)
 
 
-def _described(picture) -> str:
+def _described(picture: Any) -> str:
     shape = getattr(picture, "shape", None)
     return f"a {type(picture).__name__}" + (f" of shape {list(shape)}" if isinstance(shape, tuple) else "")

@@ -7,7 +7,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import paddle
@@ -17,6 +17,7 @@ from ..data.pictures import split_digits, to_digit
 from ..errors import RunError, UsageError
 from ..experiment import load
 from ..metrics import probabilities
+from ..system.paths import StrPath
 from .forms import form_of
 from .inputs import Input, from_object
 
@@ -39,7 +40,7 @@ class Prediction:
     runner_up_probability: Optional[float]
     digits: Optional[int]
     output: Optional[float] = None
-    image: np.ndarray = field(repr=False, compare=False, default=None)
+    image: np.ndarray = field(repr=False, compare=False, default_factory=lambda: np.zeros((28, 28), np.uint8))
 
 
 class Recognizer:
@@ -48,12 +49,12 @@ class Recognizer:
     `form` is how pictures are brought to 28x28, see `data.pictures`; None: as the images that the network was trained on.
     """
 
-    def __init__(self, run, form: Optional[str] = None):
+    def __init__(self, run: StrPath, form: Optional[str] = None) -> None:
         trained = load.load_trained(run)
         self.model, self.classes, self.normalization = trained.model, trained.classes, (trained.mean, trained.std)
         self.form = form or form_of(trained.settings)
 
-    def __call__(self, picture) -> Prediction:
+    def __call__(self, picture: Any) -> Prediction:
         """The prediction for one picture: a path, a Pillow image or an array. Raises `UsageError` for what is none."""
         return self.predict([from_object(picture)])[0]
 
@@ -101,7 +102,7 @@ class Recognizer:
         return Prediction(name, names[0], float(shares[first]), names[1], float(shares[second]), digits, image=image)
 
 
-def predict(run, picture) -> Prediction:
+def predict(run: Union[StrPath, Recognizer], picture: Any) -> Prediction:
     """Predict one picture: `run` is a run folder, a checkpoint or a `Recognizer`; `picture` a path, a Pillow image or an array.
 
     Raises `UsageError` for a run or a picture that can't be read. For many pictures make one `Recognizer`.

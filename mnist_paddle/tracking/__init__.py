@@ -1,3 +1,3 @@
 """What a run records: VisualDL, metrics.jsonl, figures, the network graph, the progress bar."""
 
-__all__ = ["curves", "graph", "names", "plots", "progress"]
+__all__ = ["curves", "graph", "libraries", "names", "plots", "progress"]
