@@ -13,9 +13,12 @@ else:
 
 ROOT = Path(__file__).parents[1]
 MYPY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
-# The modules that mypy does not check yet; one list for both.
+# The modules that mypy does not check, if any; one list for both.
 LEFT_OUT = [
-    name.removesuffix(".*") for override in MYPY["overrides"] if override.get("ignore_errors") for name in override["module"]
+    name.removesuffix(".*")
+    for override in MYPY.get("overrides", [])
+    if override.get("ignore_errors")
+    for name in override["module"]
 ]
 
 
