@@ -307,7 +307,7 @@ def test_a_new_run_begins_with_the_weights_of_an_old_one(small, tmp_path, no_pic
 
 @pytest.mark.parametrize("model", ["cnn", "fc"])
 def test_weights_of_another_network_are_refused_and_no_folder_is_made(model, straight, small, tmp_path):
-    with pytest.raises(UsageError, match="straight does not fit this model"):
+    with pytest.raises(UsageError, match=f"straight holds a linear, this run trains a {model}; leave --model out"):
         run_once(tmp_path / "new", small, model=model, init_from=str(straight))
     assert not (tmp_path / "new").exists()
 

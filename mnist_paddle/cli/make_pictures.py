@@ -19,8 +19,8 @@ def parse(argv: list) -> argparse.Namespace:
     layout = argparse.RawDescriptionHelpFormatter
     parser = entry.CommandLine(prog="mnist-paddle make-pictures", description=__doc__, formatter_class=layout)
     parser.add_argument("folder", help="a new folder, or with --measure one that was made before")
-    parser.add_argument("--count", type=int, default=1200, help="number of pictures (default: 1200)")
-    parser.add_argument("--seed", type=int, default=0, help="other pictures for every seed (default: 0)")
+    parser.add_argument("--count", type=int, default=1200, help="number of pictures")
+    parser.add_argument("--seed", type=int, default=0, help="other pictures for every seed")
     parser.add_argument("--measure", metavar="RUN", help="print this network's accuracy on them as JSON")
     arguments = parser.parse_args(argv)
     if not 1 <= arguments.count <= 100_000:

@@ -29,7 +29,7 @@ class Window:
         epoch: Iterable[float] = (0.0, 0, 0),
         *,
         classes: int = 10,
-    ):
+    ) -> None:
         self.classes = classes
         self.first = first  # the steps done before the window began
         self.losses, self.right, self.count = list(losses), right, count  # loss sums per step; examples right, examples
