@@ -78,9 +78,9 @@ NOUNS = {float: "a number", int: "an integer", bool: "true or false", str: "a st
 
 
 def check(kind: Any, value: Any) -> Any:
-    """`value` in the form that the type `kind` has; a `ValueError` that says what is wanted where it does not fit.
+    """`value` in the form that the type `kind` has; a `ValueError` that says what is expected where it does not fit.
 
-    A number alone is a list of one where a list is wanted, and an integer a float where a float is. NumPy's numbers become
+    A number alone is a list of one where a list is expected, and an integer a float where a float is. NumPy's numbers become
     Python's. Types that this module does not know are not checked.
     """
     try:

@@ -20,7 +20,7 @@ from .system import paths
 __all__ = ["CHOICES", "TABLES", "Config", "choices", "is_sane", "make_config", "refused_changes", "settings_of"]
 
 PATHS = ("data_dir", "corrections", "output_dir", "init_from")
-# What a new run takes from the checkpoint of --init_from, where it is not told otherwise: setting -> what goes with it.
+# What a new run takes from the checkpoint of --init_from, unless the user gives another: setting -> what goes with it.
 INHERITED = {
     "dataset": ("data_dir", "validation_size", "validation_split", "corrections"),
     "model": ("model_args", "activation"),
@@ -135,15 +135,15 @@ def _accepting_aliases(init: Callable[..., None]) -> Callable[..., None]:
 
 def _canonical(settings: dict) -> dict:
     """Settings by their full names; a `UsageError` for names that are none."""
-    found = {}
+    canonical = {}
     for given, value in settings.items():
         name = ALIASES.get(given, given)
         if name not in FIELDS:
             raise UsageError(_unknown_setting(given))
-        if name in found:
+        if name in canonical:
             raise UsageError(f"{name} is given twice, also as {given if given != name else 'its short form'}; leave one out")
-        found[name] = value
-    return found
+        canonical[name] = value
+    return canonical
 
 
 Config.__init__ = _accepting_aliases(Config.__init__)  # type: ignore[method-assign]
@@ -162,9 +162,9 @@ def make_config(settings: dict) -> Config:
     for name in settings:
         if ALIASES.get(name, name) not in FIELDS:
             raise UsageError(f"{_unknown_setting(name)} Or does it come from a newer mnist_paddle?")
-    wanted = [plugins.resolve(name) for name in plugins.split(settings.get("plugins"))]
-    present = [name for name in wanted if plugins.is_loaded(name)]
-    checks.check_plugins(settings, [name for name in wanted if name not in present])
+    needed = [plugins.resolve(name) for name in plugins.split(settings.get("plugins"))]
+    present = [name for name in needed if plugins.is_loaded(name)]
+    checks.check_plugins(settings, [name for name in needed if name not in present])
     return Config(**{**settings, "plugins": present})
 
 
@@ -189,7 +189,7 @@ def refused_changes(before: dict, config: Config) -> list[str]:
 
 def _check_field(name: str, value: Any, field: dataclasses.Field) -> None:
     """Type and range. The command line has converted what it could; a Config made in Python comes here unconverted."""
-    if found := problem(value, field):
-        raise UsageError(f"--{name} {found}")
+    if reason := problem(value, field):
+        raise UsageError(f"--{name} {reason}")
     if name in PATHS and value is not None and not is_path(value):
         raise UsageError(f"--{name} is no path: {shown(value)}")

@@ -58,14 +58,14 @@ def fit(
     state = None
     with RunFolder(log, dry_run=config.dry_run) as folder:
         try:
-            found = resuming.find(config, folder, dataset)
-            weights = None if found else initial_weights(config)
-            recorded, normalization = (found.settings, found.normalization) if found else (None, None)
+            point = resuming.find(config, folder, dataset)
+            weights = None if point else initial_weights(config)
+            recorded, normalization = (point.settings, point.normalization) if point else (None, None)
             setup = make_setup(config, dataset, folder, recorded=recorded, normalization=normalization, on_point=on_point)
             state = build(config, setup.strategy, model, trained_on=setup.trained_on)
-            if found:
-                resuming.check(found, setup, state)
-                resuming.apply(found, setup, state)
+            if point:
+                resuming.check(point, setup, state)
+                resuming.apply(point, setup, state)
             else:
                 start(setup, state, weights)
             with StopRequest() as stop:

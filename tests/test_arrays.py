@@ -235,7 +235,7 @@ def test_one_image_with_a_one_hot_label_is_one_image(tmp_path):
     same(read(npz(tmp_path / "mine.npz", x=IMAGES, y=LABELS[None])), ONE)
 
 
-def labelled(path, labels, images=None):
+def labeled(path, labels, images=None):
     """An npz file of images with these labels."""
     images = np.resize(IMAGES, (len(labels), 28, 28)) if images is None else images
     return npz(path, x=images, y=np.asarray(labels))
@@ -266,7 +266,7 @@ NUMBERED["digits without 4"] = (LABELS[LABELS != 4], LABELS[LABELS != 4], *NUMBE
 @pytest.mark.parametrize("name", NUMBERED)
 def test_labels_of_any_kind_become_indices_of_classes(name, tmp_path):
     labels, expected, classes, doubtful = NUMBERED[name]
-    raw = read(labelled(tmp_path / "mine.npz", labels))
+    raw = read(labeled(tmp_path / "mine.npz", labels))
     np.testing.assert_array_equal(raw.splits["all"][1], expected)
     assert raw.classes == classes
     assert bool(raw.findings) == doubtful
@@ -287,7 +287,7 @@ def test_labels_1_to_10_are_understood_by_the_ink_of_the_digit_1(background, tmp
     digits = np.arange(100) % 10
     images = np.abs(bars(digits).astype(int) - background).astype(np.uint8)
     for label in (np.where(digits == 0, 10, digits), digits + 1):  # SVHN's and MATLAB's; every label one too high
-        raw = read(labelled(tmp_path / "mine.npz", label, images))
+        raw = read(labeled(tmp_path / "mine.npz", label, images))
         np.testing.assert_array_equal(raw.splits["all"][1], digits)
         assert raw.classes == tuple("0123456789")
         assert "labels 1 to 10" in " ".join(raw.notes)
@@ -295,17 +295,17 @@ def test_labels_1_to_10_are_understood_by_the_ink_of_the_digit_1(background, tmp
 
 
 def test_labels_1_to_10_of_other_images_are_doubtful(tmp_path):
-    raw = read(labelled(tmp_path / "mine.npz", np.arange(60) % 10 + 1, np.resize(IMAGES[0], (60, 28, 28))))
+    raw = read(labeled(tmp_path / "mine.npz", np.arange(60) % 10 + 1, np.resize(IMAGES[0], (60, 28, 28))))
     assert raw.splits["all"][1].tolist() == (np.arange(60) % 10).tolist()
     assert "labels 1 to 10" in " ".join(raw.findings)
 
 
 def test_classes_txt_names_the_classes(tmp_path):
     (tmp_path / "classes.txt").write_bytes("\ufeffT-shirt\r\n\r\nälv\r\n".encode())
-    raw = read(labelled(tmp_path / "mine.npz", np.arange(10) % 2))
+    raw = read(labeled(tmp_path / "mine.npz", np.arange(10) % 2))
     assert raw.classes == ("T-shirt", "älv")
-    assert read(labelled(tmp_path / "mine.npz", np.arange(10) % 2 + 1)).splits["all"][1].tolist() == [0, 1] * 5
-    rejected(labelled(tmp_path / "mine.npz", np.arange(10) % 3), "label 2 has no name; there are 2 names")
+    assert read(labeled(tmp_path / "mine.npz", np.arange(10) % 2 + 1)).splits["all"][1].tolist() == [0, 1] * 5
+    rejected(labeled(tmp_path / "mine.npz", np.arange(10) % 3), "label 2 has no name; there are 2 names")
     write_csv(tmp_path / "mine.csv", (IMAGES[:10], np.array(["älv", "T-shirt"] * 5)))
     assert read(tmp_path / "mine.csv").splits["all"][1].tolist() == [1, 0] * 5
 
@@ -322,7 +322,7 @@ def test_classes_txt_names_the_classes(tmp_path):
 def test_a_bad_classes_txt_is_named(content, words, tmp_path):
     (tmp_path / "classes.txt").write_bytes(content)
     with pytest.raises(UsageError, match=r"classes\.txt") as caught:
-        read(labelled(tmp_path / "mine.npz", np.arange(9) % 3))
+        read(labeled(tmp_path / "mine.npz", np.arange(9) % 3))
     assert words in str(caught.value)
 
 

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 from PIL import Image
-from test_pictures import DIGIT, glyph, grey_paper, on_ground
+from test_pictures import DIGIT, glyph, gray_paper, on_ground
 
 from mnist_paddle import UsageError, load_dataset
 from mnist_paddle.data.formats.image_folder import read_image_folder
@@ -165,9 +165,9 @@ def test_pictures_that_clearly_differ_are_read_by_their_own_and_said(tmp_path):
     assert raw.findings[0].startswith(f"3 of 10 images (the first is {tmp_path / '4' / '0.png'}) have dark ink, the others light")
 
 
-def test_dark_ink_on_grey_paper_becomes_white_on_black(tmp_path):
+def test_dark_ink_on_gray_paper_becomes_white_on_black(tmp_path):
     for digit in range(10):
-        save(tmp_path / str(digit) / "a.png", grey_paper(glyph(digit)))
+        save(tmp_path / str(digit) / "a.png", gray_paper(glyph(digit)))
     raw = read_image_folder(tmp_path)
     images = raw.splits["all"][0]
     assert images[:, [0, 0, -1, -1], [0, -1, 0, -1]].max() == 0
@@ -181,7 +181,7 @@ def test_dark_ink_on_grey_paper_becomes_white_on_black(tmp_path):
 
 def test_one_form_for_a_set_of_which_most_are_photographs(tmp_path):
     for number in range(4):
-        save(tmp_path / "2" / f"{number}.png", grey_paper(glyph(2)) if number else on_ground(glyph(2), 60))
+        save(tmp_path / "2" / f"{number}.png", gray_paper(glyph(2)) if number else on_ground(glyph(2), 60))
     raw = read_image_folder(tmp_path)
     assert "4 images cut from their ground" in "\n".join(raw.notes)
     for image in raw.splits["all"][0]:
@@ -197,9 +197,9 @@ def test_closely_cut_digits_stay_white_on_black(tmp_path):
 
 
 def test_pictures_without_ink_and_with_several_digits_are_findings(tmp_path):
-    paper = grey_paper(np.zeros((60, 40)))
-    two = grey_paper(np.hstack([glyph(2), np.zeros((glyph(2).shape[0], 20)), glyph(2)]))
-    for number, picture in enumerate([grey_paper(glyph(2))] * 4 + [paper, two]):
+    paper = gray_paper(np.zeros((60, 40)))
+    two = gray_paper(np.hstack([glyph(2), np.zeros((glyph(2).shape[0], 20)), glyph(2)]))
+    for number, picture in enumerate([gray_paper(glyph(2))] * 4 + [paper, two]):
         save(tmp_path / "2" / f"{number}.png", picture)
     findings = "\n".join(read_image_folder(tmp_path).findings)
     assert f"1 of 6 images (the first is {tmp_path / '2' / '4.png'}) has no ink" in findings

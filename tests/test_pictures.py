@@ -33,7 +33,7 @@ def on_ground(ink, margin=20, paper=255.0, pen=0.0) -> np.ndarray:
     return (paper + (pen - paper) * np.pad(ink, margin)).round().astype(np.uint8)
 
 
-def grey_paper(ink):
+def gray_paper(ink):
     """Dark ink on paper of gray 110, lighter below, with grain; its border is darker than 127."""
     values = on_ground(ink, paper=110, pen=25) * np.linspace(0.85, 1.1, ink.shape[0] + 40)[:, None]
     return (values + np.random.default_rng(0).normal(0, 3, values.shape)).round().astype(np.uint8)
@@ -48,7 +48,7 @@ def shadow(ink):
 
 DARK_INK = {
     "black on white": on_ground,
-    "grey paper": grey_paper,
+    "gray paper": gray_paper,
     "cut closely": lambda ink: on_ground(ink, 0),
     "half in shadow": shadow,
     "pencil": lambda ink: on_ground(ink, paper=240, pen=200),
@@ -106,7 +106,7 @@ def test_thin_strokes_are_widened_to_those_of_mnist():
 
 def test_only_photographs_are_cut_out_by_themselves():
     assert to_digit(on_ground(glyph(7))).form == "whole"
-    assert to_digit(grey_paper(glyph(7))).form == "mnist"
+    assert to_digit(gray_paper(glyph(7))).form == "mnist"
     assert to_digit(shadow(glyph(7))).form == "mnist"
     chalk = photographed(np.pad(glyph(7), 30), 60, 220, np.random.default_rng(1)).convert("L")
     assert to_digit(np.asarray(chalk)).form == "mnist"
@@ -227,7 +227,7 @@ def row_of(digits, gap=12, height=60):
     return np.hstack([np.pad(part, ((tall - len(part), 0), (gap, gap))) for part in parts])
 
 
-@pytest.mark.parametrize("draw", [on_ground, grey_paper])
+@pytest.mark.parametrize("draw", [on_ground, gray_paper])
 def test_the_digits_of_a_row_are_split_in_reading_order(draw):
     row = row_of([4, 0, 7, 1, 5])
     picture = draw(row)
@@ -258,12 +258,12 @@ def test_strokes_that_do_not_touch_are_one_digit():
 
 
 def test_dust_and_the_edge_of_the_table_are_no_digits():
-    picture = grey_paper(glyph(6, 120))
+    picture = gray_paper(glyph(6, 120))
     picture[:, :12] = 20  # the table
     picture[8, -9] = picture[-6, -20] = 20
     digit = to_digit(picture, "mnist")
     assert digit.count == 1
-    plain = to_digit(grey_paper(glyph(6, 120)), "mnist").image
+    plain = to_digit(gray_paper(glyph(6, 120)), "mnist").image
     assert np.corrcoef(digit.image.ravel(), plain.ravel())[0, 1] > 0.95
 
 

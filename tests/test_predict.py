@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from digits import write_csv
 from PIL import Image
-from test_pictures import BLANK, grey_paper, on_ground, row_of
+from test_pictures import BLANK, gray_paper, on_ground, row_of
 
 from mnist_paddle import Config, Dataset, Recognizer, Split, UsageError, fit, predict
 from mnist_paddle.benchmarks.made_pictures import draw_font
@@ -68,7 +68,7 @@ def test_pictures_of_any_type_and_polarity_are_predicted(suffix, run, tmp_path, 
     for digit in (0, 2, 6):
         files.append(saved(tmp_path / f"dark_{digit}.{suffix}", on_ground(glyph(digit))))
         files.append(saved(tmp_path / f"light_{digit}.{suffix}", 255 - on_ground(glyph(digit), 40)))
-        files.append(saved(tmp_path / f"grey_{digit}.{suffix}", grey_paper(glyph(digit))))
+        files.append(saved(tmp_path / f"grey_{digit}.{suffix}", gray_paper(glyph(digit))))
     for file, row in zip(files, as_json(capsys, run, *files)):
         assert row["name"] == str(file)
         assert row["label"] == file.stem[-1]

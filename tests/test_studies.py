@@ -17,7 +17,7 @@ from mnist_paddle.studies.cross_validation import Recipe, cross_validate, fold_n
 QUICK = Recipe(model="fc", model_args=(("widths", (50,)),), augment="none", epochs=6, batch_size=32)
 
 
-# By hand: three images labelled 0, three labelled 1; the last of each looks like the other class.
+# By hand: three images labeled 0, three labeled 1; the last of each looks like the other class.
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.2, 0.8], [0.95, 0.05]])
 

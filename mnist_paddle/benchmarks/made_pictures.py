@@ -127,7 +127,7 @@ def perspective(source: np.ndarray, target: np.ndarray) -> list:
 
 @kind
 def photo_of_paper(shape: Image.Image, generator: Generator) -> Image.Image:
-    """Dark ink on white, grey or colored paper."""
+    """Dark ink on white, gray or colored paper."""
     paper = generator.uniform(105, 240)
     return photographed(on_canvas(shape, generator, (1.5, 3.0), 0.1), paper, paper * generator.uniform(0.1, 0.5), generator)
 

@@ -31,7 +31,7 @@ def measure(run: StrPath, folder: StrPath) -> dict:
     try:
         kinds = json.loads(Path(folder, "kinds.json").read_text("utf-8"))["pictures"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{folder}: has no readable kinds.json; make the pictures anew, in a new folder") from None
+        raise UsageError(f"{folder}: has no readable kinds.json; make the pictures again, in a new folder") from None
     grays = [decode_file(Path(folder, "pictures", name)).gray for name in kinds]
     labels = [name.partition("/")[0] for name in kinds]
     groups = {"all": [True] * len(labels)}

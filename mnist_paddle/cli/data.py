@@ -78,9 +78,9 @@ def inspect(dataset: Dataset, findings: list[Finding]) -> dict:
         if len(split):
             figures.update(mean=round(float(split.images.mean()), 3), std=round(float(split.images.std()), 3))
         report["splits"][name] = figures
-    found = [finding for finding in findings if finding.text not in dataset.notes]
-    warnings = [finding.text for finding in found if finding.severity == WARNING]
-    return {**report, "findings": [finding.text for finding in found], "warnings": warnings}
+    reported = [finding for finding in findings if finding.text not in dataset.notes]
+    warnings = [finding.text for finding in reported if finding.severity == WARNING]
+    return {**report, "findings": [finding.text for finding in reported], "warnings": warnings}
 
 
 def show(report: dict) -> str:

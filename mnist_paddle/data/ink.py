@@ -86,10 +86,10 @@ def ink_level(values: np.ndarray, even: bool = False) -> Optional[tuple[np.ndarr
 
 def find_strength(values: np.ndarray) -> Optional[np.ndarray]:
     """How much each pixel of float [h, w] is light ink: float32 [h, w] from 0 to 1, or None without ink."""
-    found = ink_level(values)
-    if found is None:
+    measured = ink_level(values)
+    if measured is None:
         return None
-    level, mask, noise = found
+    level, mask, noise = measured
     return _strength(level, mask, noise)
 
 
@@ -112,10 +112,10 @@ def find_ink(gray: np.ndarray, dark: bool) -> Ink:
     values = _working_size(gray)
     values = 255 - values if dark else values
     none = Ink(np.zeros(values.shape, np.float32), np.zeros(values.shape, np.int32), (), dark)
-    found = ink_level(values, even=max(gray.shape) < TINY or is_even(gray, dark))
-    if found is None:
+    measured = ink_level(values, even=max(gray.shape) < TINY or is_even(gray, dark))
+    if measured is None:
         return none
-    level, mask, noise = found
+    level, mask, noise = measured
     labels = label_regions(mask)
     table = boxes_of(labels)
     chosen = np.flatnonzero(drop_frames(labels, table, drop_margins_and_specks(table, values.shape)))

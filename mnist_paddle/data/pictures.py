@@ -4,7 +4,7 @@
 
 - "whole": the whole picture, fitted into 28x28;
 - "mnist": the ink, cut from its ground, in a box of 20x20 pixels with its center of mass in the middle, as MNIST was made;
-- "auto": "mnist" for what plainly is a photograph (a ground that is grey or uneven), "whole" for the rest.
+- "auto": "mnist" for what plainly is a photograph (a ground that is gray or uneven), "whole" for the rest.
 
 A picture of 28x28 pixels, white on black, stays as it is, byte for byte.
 """
@@ -33,7 +33,7 @@ class Digit:
     """A picture as the network sees it: `image` uint8 [28, 28], and what was done to it.
 
     `darkness`: log-odds of dark ink; `dark`: what was decided; `form`: "kept", "whole" or "mnist"; `count`: digits seen, None
-    where none were looked for; `evened`: whether a grey ground was made black.
+    where none were looked for; `evened`: whether a gray ground was made black.
     """
 
     image: np.ndarray
@@ -65,7 +65,7 @@ def to_digit(gray: np.ndarray, form: str = "auto", dark: Optional[bool] = None) 
 
 
 def _with_black_ground(digit: Digit) -> Digit:
-    """The digit as it is, or with its ground made black where that is grey and clearly differs from the ink."""
+    """The digit as it is, or with its ground made black where that is gray and clearly differs from the ink."""
     image = digit.image
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     if np.median(border) <= GREY or otsu(image.astype(np.float32))[1] < 0.6:

@@ -79,7 +79,7 @@ def with_validation(splits: dict, size: Optional[int], method: str, notes: list)
 def _own_validation(splits: dict, size: Optional[int], notes: list) -> tuple:
     """The source's own validation set, whole."""
     count = len(splits["validation"][0])
-    again = "--validation_split stratified joins it with the training images and cuts anew"
+    again = "--validation_split stratified joins it with the training images and cuts again"
     if size is not None:
         raise UsageError(
             f"--validation_size {size}: the data has its own validation set of {count:,} images; leave the flag out ({again})"

@@ -24,9 +24,9 @@ class DataParallel(Strategy):
         with communication.watchdog().waiting("the initial broadcast of the weights"):
             return paddle.DataParallel(model)
 
-    def synchronized(self, model: paddle.nn.Layer, wanted: bool) -> contextlib.AbstractContextManager:
-        """`no_sync` of `paddle.DataParallel` where no exchange is wanted."""
-        return model.no_sync() if isinstance(model, paddle.DataParallel) and not wanted else contextlib.nullcontext()
+    def synchronized(self, model: paddle.nn.Layer, exchange: bool) -> contextlib.AbstractContextManager:
+        """`no_sync` of `paddle.DataParallel` where nothing is exchanged."""
+        return model.no_sync() if isinstance(model, paddle.DataParallel) and not exchange else contextlib.nullcontext()
 
     def update(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, share: float) -> None:
         """The optimizer's step; the backward pass has averaged the gradients already."""

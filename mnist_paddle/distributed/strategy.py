@@ -48,10 +48,10 @@ class Strategy:
         """The model to call in training: `local_model`, wrapped where its backward pass exchanges gradients."""
         return model
 
-    def synchronized(self, model: paddle.nn.Layer, wanted: bool) -> contextlib.AbstractContextManager:
-        """Inside, a backward pass exchanges gradients if `wanted`.
+    def synchronized(self, model: paddle.nn.Layer, exchange: bool) -> contextlib.AbstractContextManager:
+        """Inside, a backward pass exchanges gradients if `exchange`.
 
-        With gradient accumulation it is wanted for the last micro-batch only.
+        With gradient accumulation, gradients are exchanged with the last micro-batch only.
         """
         return contextlib.nullcontext()
 

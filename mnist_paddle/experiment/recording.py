@@ -58,10 +58,10 @@ def validate(setup: Setup, state: State) -> None:
     if means := state.window.close_epoch():
         line += f"  training loss {means['loss']:.4f}, accuracy {means['accuracy']:.2f} %"
     if setup.validates:
-        begin = time.perf_counter()
+        started = time.perf_counter()
         with evaluated_weights(state):
             evaluation = evaluate(state.model, setup.dataset.validation, setup.loss_function, state.strategy)
-        speed = len(setup.dataset.validation) / (time.perf_counter() - begin)
+        speed = len(setup.dataset.validation) / (time.perf_counter() - started)
         track(setup, state, "validation", loss=evaluation.loss, accuracy=evaluation.accuracy, images_per_second=speed)
         line += f"  validation loss {evaluation.loss:.4f}, accuracy {evaluation.accuracy:.2f} %"
         better = evaluation.accuracy > state.best_accuracy

@@ -30,7 +30,7 @@ KINDS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class ResumePoint:
     """The checkpoint from which a run is resumed, read and validated."""
 
     folder: Path
@@ -59,7 +59,7 @@ class Found:
         return make_config(self.settings)
 
 
-def find(config: Config, folder: RunFolder, dataset: Optional[Dataset] = None) -> Optional[Found]:
+def find(config: Config, folder: RunFolder, dataset: Optional[Dataset] = None) -> Optional[ResumePoint]:
     """The checkpoint that --resume names, with its run folder locked; None for a new run.
 
     Raises `UsageError` where there is none, where it is damaged, and where the settings change what may not change.
@@ -68,34 +68,34 @@ def find(config: Config, folder: RunFolder, dataset: Optional[Dataset] = None) -
         return None
     # Locked before it is read, so that no other process resumes the same run meanwhile.
     folder.lock(checkpoint.to_resume(config.output_dir)[0])
-    found = read(config, dataset)
-    if config.data_dir is not None and config.data_dir == found.settings.get("data_dir"):
-        recorded_data(config.data_dir, found.folder)
-    return found
+    point = read(config, dataset)
+    if config.data_dir is not None and config.data_dir == point.settings.get("data_dir"):
+        recorded_data(config.data_dir, point.folder)
+    return point
 
 
-def read(config: Config, dataset: Optional[Dataset] = None) -> Found:
+def read(config: Config, dataset: Optional[Dataset] = None) -> ResumePoint:
     """The checkpoint that --resume names, validated; `dataset` is data given in Python, whatever the settings name."""
     folder, path = checkpoint.to_resume(config.output_dir)
-    found = Found(folder, path, *checkpoint.load(path))
-    check_progress(found)
+    point = ResumePoint(folder, path, *checkpoint.load(path))
+    check_progress(point)
     if dataset is not None:
-        config = replace(config, **data_settings(dataset, found.settings))
-    if changes := refused_changes(found.settings, config):
+        config = replace(config, **data_settings(dataset, point.settings))
+    if changes := refused_changes(point.settings, config):
         raise UsageError(
             f"{folder}: a resumed run keeps its settings; {', '.join(changes)}. Leave that out, "
             f"or start a new run from these weights: --init_from {folder}"
         )
     last = folder / f"last{checkpoint.SUFFIX}"
-    if path != last and checkpoint.load(last)[1].get("run") != found.progress["run"]:
+    if path != last and checkpoint.load(last)[1].get("run") != point.progress["run"]:
         raise UsageError(f"{path} is not of the run in {folder}; start from its weights with --init_from {path}")
-    check_unfinished(found, config)
-    return found
+    check_unfinished(point, config)
+    return point
 
 
-def check_progress(found: Found) -> None:
+def check_progress(point: ResumePoint) -> None:
     """Raise `UsageError` where a checkpoint lacks what resuming needs: the file may come from a stranger."""
-    path, progress = found.path, found.progress
+    path, progress = point.path, point.progress
     if progress.get("weights_only"):
         raise UsageError(f"{path} holds only the best weights: start from them with --init_from, or resume from last.safetensors")
     for name, kind in KINDS.items():
@@ -107,93 +107,93 @@ def check_progress(found: Found) -> None:
         raise UsageError(f"{path}: the checkpoint's curves are {progress['curves']}; no run can be resumed from it")
 
 
-def check_unfinished(found: Found, config: Config) -> None:
+def check_unfinished(point: ResumePoint, config: Config) -> None:
     """Raise `UsageError` where --target_accuracy or --patience ended the run and would end it again at once."""
-    step, best, stale = (found.progress.get(name) for name in ("step", "best_accuracy", "stale"))
+    step, best, stale = (point.progress.get(name) for name in ("step", "best_accuracy", "stale"))
     try:
-        ended = json.loads((found.folder / "report.json").read_text(encoding="utf-8"))["steps"] == step
+        ended = json.loads((point.folder / "report.json").read_text(encoding="utf-8"))["steps"] == step
     except (OSError, ValueError, LookupError, TypeError):
         ended = False  # without a report the run was stopped before it wrote one; when resumed, it does
     if not ended or not isinstance(best, (int, float)) or not isinstance(stale, int):
         return
     if config.target_accuracy is not None and best >= config.target_accuracy:
         raise UsageError(
-            f"{found.folder}: the run ended at step {step:,} because it reached --target_accuracy {config.target_accuracy:g} "
+            f"{point.folder}: the run ended at step {step:,} because it reached --target_accuracy {config.target_accuracy:g} "
             f"({best:.2f} %); resume with a higher --target_accuracy, or with --target_accuracy null"
         )
     if config.patience and stale >= config.patience:
         raise UsageError(
-            f"{found.folder}: the run ended at step {step:,} because --patience {config.patience} was used up; "
+            f"{point.folder}: the run ended at step {step:,} because --patience {config.patience} was used up; "
             "resume with a higher --patience, or with --patience 0"
         )
 
 
-def check(found: Found, setup: Setup, state: State) -> None:
+def check(point: ResumePoint, setup: Setup, state: State) -> None:
     """Raise `UsageError` where network, data or schedule are not those that the checkpoint was made with."""
-    if bool(found.progress.get("own_model")) != state.own_model:
+    if bool(point.progress.get("own_model")) != state.own_model:
         origin = "named by its settings" if state.own_model else "given in Python"
         remedy = "leave model= out" if state.own_model else "give model="
-        raise UsageError(f"{found.path}: the run's network was {origin}; {remedy} in resume(path, ...)")
-    check_ranks_agree(setup, f"step {found.step} of run {found.progress['run']}")
+        raise UsageError(f"{point.path}: the run's network was {origin}; {remedy} in resume(path, ...)")
+    check_ranks_agree(setup, f"step {point.step} of run {point.progress['run']}")
     dataset, schedule = setup.dataset, setup.schedule
-    if found.progress["data"] != setup.fingerprint:
+    if point.progress["data"] != setup.fingerprint:
         raise UsageError(
-            f"{found.path}: the run was trained on other data than {dataset.name} from {dataset.source}; "
+            f"{point.path}: the run was trained on other data than {dataset.name} from {dataset.source}; "
             "give the same with --data_dir, or start a new run with --init_from"
         )
-    if "classes" in found.progress and (names := recorded_classes(found.progress, found.path)) != dataset.classes:
+    if "classes" in point.progress and (names := recorded_classes(point.progress, point.path)) != dataset.classes:
         raise UsageError(
-            f"{found.path}: the run was trained on classes {few(list(names))}; those of {dataset.source or dataset.name} "
+            f"{point.path}: the run was trained on classes {few(list(names))}; those of {dataset.source or dataset.name} "
             f"are {few(list(dataset.classes))}"
         )
-    if found.config.epochs != setup.config.epochs:
-        check_epochs(found, setup)
-    elif found.step > schedule.total_steps:
-        raise UsageError(f"{found.path}: step {found.step:,} is beyond the {schedule.total_steps:,} steps of its run")
+    if point.config.epochs != setup.config.epochs:
+        check_epochs(point, setup)
+    elif point.step > schedule.total_steps:
+        raise UsageError(f"{point.path}: step {point.step:,} is beyond the {schedule.total_steps:,} steps of its run")
 
 
-def check_epochs(found: Found, setup: Setup) -> None:
+def check_epochs(point: ResumePoint, setup: Setup) -> None:
     """--epochs may change if the steps done would have had the same learning rates: the run is then the same."""
     config, schedule = setup.config, setup.schedule
-    if schedule.total_steps < found.step:
+    if schedule.total_steps < point.step:
         raise UsageError(
-            f"--epochs {config.epochs} end at step {schedule.total_steps:,}, {found.path} is at step {found.step:,}: give more"
+            f"--epochs {config.epochs} end at step {schedule.total_steps:,}, {point.path} is at step {point.step:,}: give more"
         )
-    before = schedule_for(found.config, len(setup.dataset.train))
-    if any(before.rate(step) != schedule.rate(step) for step in range(found.step)):
+    before = schedule_for(point.config, len(setup.dataset.train))
+    if any(before.rate(step) != schedule.rate(step) for step in range(point.step)):
         raise UsageError(
-            f"--epochs was {found.config.epochs}, not {config.epochs}: under schedule {config.schedule} the learning rates "
-            f"of the steps done depend on it. Leave it out, or start a new run with --init_from {found.path}"
+            f"--epochs was {point.config.epochs}, not {config.epochs}: under schedule {config.schedule} the learning rates "
+            f"of the steps done depend on it. Leave it out, or start a new run with --init_from {point.path}"
         )
 
 
-def apply(found: Found, setup: Setup, state: State) -> None:
+def apply(point: ResumePoint, setup: Setup, state: State) -> None:
     """Restore the state, and bring the run folder back to where the checkpoint was written."""
-    restore(state, found.arrays, found.progress, found.path)
-    log_resumed(found, setup)
-    last = found.path.with_name(f"last{checkpoint.SUFFIX}")
-    if communication.is_main() and found.path != last:
+    restore(state, point.arrays, point.progress, point.path)
+    log_resumed(point, setup)
+    last = point.path.with_name(f"last{checkpoint.SUFFIX}")
+    if communication.is_main() and point.path != last:
         # Before anything else changes: from now on the run is at that step.
-        checkpoint.save(last, found.arrays, found.progress)
-    setup.folder.reopen(found.folder, found.progress["curves"])
+        checkpoint.save(last, point.arrays, point.progress)
+    setup.folder.reopen(point.folder, point.progress["curves"])
     setup.folder.saved = state.step
-    restore_best(found, setup, state)
+    restore_best(point, setup, state)
     checkpoints.write_settings(setup, state)
 
 
-def log_resumed(found: Found, setup: Setup) -> None:
+def log_resumed(point: ResumePoint, setup: Setup) -> None:
     """Log where the run is resumed, and what is no longer the same."""
-    step, schedule = found.step, setup.schedule
-    setup.log(f"resuming after step {step:,} of {schedule.total_steps:,} (epoch {schedule.epoch(step):g}) of {found.folder}")
-    ranks = found.progress["world_size"], communication.world_size()
-    flags = [f"--parallel {config.parallel} --sync {config.sync}" for config in (found.config, setup.config)]
+    step, schedule = point.step, setup.schedule
+    setup.log(f"resuming after step {step:,} of {schedule.total_steps:,} (epoch {schedule.epoch(step):g}) of {point.folder}")
+    ranks = point.progress["world_size"], communication.world_size()
+    flags = [f"--parallel {config.parallel} --sync {config.sync}" for config in (point.config, setup.config)]
     if ranks[0] != ranks[1] or flags[0] != flags[1]:
         was = f"{ranks[0]} ranks, {flags[0]}" if flags[0] != flags[1] else f"{ranks[0]} ranks"
         now = f"{ranks[1]}, {flags[1]}" if flags[0] != flags[1] else str(ranks[1])
         setup.log(f"the run had {was} and now has {now}: the same training up to the order of sums and dropout, not bit for bit")
 
 
-def restore_best(found: Found, setup: Setup, state: State) -> None:
+def restore_best(point: ResumePoint, setup: Setup, state: State) -> None:
     """Make `best` and `final` those of the resumed step.
 
     The earlier process may have been killed between two files. If an older checkpoint is resumed, `best` may be of a later step:
@@ -211,6 +211,6 @@ def restore_best(found: Found, setup: Setup, state: State) -> None:
     elif saved_step == state.best_step:
         return
     elif state.best_step == state.step:
-        checkpoints.write(setup, "best", found.arrays, found.progress)
+        checkpoints.write(setup, "best", point.arrays, point.progress)
     else:
         checkpoints.write(setup, "best", *best_only)

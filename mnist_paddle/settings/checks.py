@@ -41,12 +41,12 @@ def check_plugins(settings: dict, missing: list) -> None:
 
 def fitting_arguments(config: "Config") -> dict:
     """`model_args` and its sisters in the form that the chosen components take; a `UsageError` for what they do not take."""
-    found = {}
+    arguments = {}
     for name in WITH_ARGUMENTS:
         entry, values = choices(name)[getattr(config, name)], getattr(config, f"{name}_args")
         owner = f"--{name}_args: {name} {entry.name}"
-        found[f"{name}_args"] = check_arguments(owner, _known(entry), values)
-        _check_plain(owner, found[f"{name}_args"])
+        arguments[f"{name}_args"] = check_arguments(owner, _known(entry), values)
+        _check_plain(owner, arguments[f"{name}_args"])
         for key, argument in entry.arguments.items():
             if argument.required and key not in values and getattr(config, key, None) is None:
                 raise UsageError(f"{owner} needs {key}: add --{name}_args {key}=VALUE")
@@ -54,7 +54,7 @@ def fitting_arguments(config: "Config") -> dict:
         owners = [entry.name for entry in choices(kind).values() if key in entry.arguments]
         if getattr(config, key) is not None and getattr(config, kind) not in owners:
             raise UsageError(f"--{key}: {kind} {getattr(config, kind)} has no {key}; those that do: {', '.join(owners)}")
-    return found
+    return arguments
 
 
 def _known(entry: Entry) -> dict:
@@ -72,10 +72,10 @@ def _check_plain(owner: str, values: dict) -> None:
     for key, value in values.items():
         stack = [value]
         while stack:
-            found = stack.pop()
-            if isinstance(found, (list, dict)):
-                stack += found.values() if isinstance(found, dict) else found
-            elif not isinstance(found, (str, int, float, bool, type(None))):
+            item = stack.pop()
+            if isinstance(item, (list, dict)):
+                stack += item.values() if isinstance(item, dict) else item
+            elif not isinstance(item, (str, int, float, bool, type(None))):
                 raise UsageError(f"{owner}: {key} must be a number, a string or a list of them, to be saved with the run")
 
 

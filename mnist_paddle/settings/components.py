@@ -17,10 +17,10 @@ def parse_arguments(text: str, where: str) -> dict:
     if re.match(r"\s*[\w-]+\s*=", text):
         return _pairs(text, where)
     node = file.compose(text, where)
-    found = None if node is None else file.value_of(node, where)
-    if isinstance(found, dict):
-        return found
-    if found is None:
+    parsed = None if node is None else file.value_of(node, where)
+    if isinstance(parsed, dict):
+        return parsed
+    if parsed is None:
         return {}
     single = re.fullmatch(r"\s*(\w+)\s*:\s*(\S.*)", text)
     hint = f"{single[1]}={single[2]}" if single else ""
@@ -28,21 +28,21 @@ def parse_arguments(text: str, where: str) -> dict:
 
 
 def _pairs(text: str, where: str) -> dict:
-    found: dict = {}
+    arguments: dict = {}
     for part in _split(text, where):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not re.fullmatch(r"[\w-]+", name):
-            last = next(reversed(found), "name")
+            last = next(reversed(arguments), "name")
             raise UsageError(f"{where}: {part.strip()[:40]!r} has no name; a list goes in brackets: {last}=[...]")
         if not value:
             raise UsageError(f"{where}: {name} has no value; {PAIRS}")
-        if name in found:
+        if name in arguments:
             raise UsageError(f"{where}: {name} is given twice; leave one out")
         if value.startswith("(") and value.endswith(")"):  # a tuple of Python's
             value = f"[{value[1:-1]}]"
         node = file.compose(value, f"{where}: {name}")
-        found[name] = None if node is None else file.value_of(node, f"{where}: {name}")
-    return found
+        arguments[name] = None if node is None else file.value_of(node, f"{where}: {name}")
+    return arguments
 
 
 def _split(text: str, where: str) -> list[str]:

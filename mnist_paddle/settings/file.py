@@ -124,15 +124,15 @@ def value_of(node: yaml.Node, where: str, lines: bool = False) -> Any:
             raise UsageError(f"{place}: the tag {short_tag(node)} is not read; leave it out")
         if isinstance(node, yaml.SequenceNode):
             return [value(entry) for entry in node.value]
-        found = {}
+        mapping = {}
         for key, entry in node.value:
             name = value(key)
             if isinstance(name, (list, dict)):
                 raise UsageError(f"{place}: a collection can't be a name")
-            if name in found:
+            if name in mapping:
                 raise UsageError(f"{where}{_at(lines, key.start_mark.line + 1)}: {name} is given twice")
-            found[name] = value(entry)
-        return found
+            mapping[name] = value(entry)
+        return mapping
 
     return value(node)
 
@@ -152,8 +152,8 @@ def _no_mapping(node: yaml.Node) -> str:
         return "the file is a list; write lines such as 'epochs: 4', without dashes before them"
     first = node.value.split()[0][:40] if node.value.split() else ""
     for sign in (":", "=", "："):
-        name, found, value = first.partition(sign)
-        if found and name.replace("-", "_").isidentifier():
+        name, separator, value = first.partition(sign)
+        if separator and name.replace("-", "_").isidentifier():
             return f"{first!r} is no setting; write it with an ASCII colon and a space: '{name}: {value}'"
     return f"the file is plain text ({first!r}); write lines such as 'epochs: 4'"
 
@@ -179,7 +179,7 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
         "unexpected end of stream": "a quote is not closed",
         "expected <block end>": "the indentation does not fit the lines above",
     }
-    reason = next((reason for found, reason in reasons.items() if found in f"{error.context} {problem}"), problem)
+    reason = next((reason for text, reason in reasons.items() if text in f"{error.context} {problem}"), problem)
     if "：" in line:
         reason = "the colon is a full-width one; write ': '"
     elif "expected ',' or" in problem:

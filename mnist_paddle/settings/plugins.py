@@ -36,13 +36,13 @@ def load_plugins(*names: Union[StrPath, Sequence[StrPath], None]) -> list[str]:
 
     Raises `UsageError`, one line with file and line, for a plugin that is missing or fails. Loading one twice does nothing.
     """
-    wanted = dict.fromkeys(resolve(name) for value in names for name in split(value))
-    for name in wanted:
+    modules = dict.fromkeys(resolve(name) for value in names for name in split(value))
+    for name in modules:
         if not is_loaded(name):
             setattr(_import(name), MARK, name)
         elif not is_file(name):
             setattr(sys.modules[name], MARK, name)
-    return list(wanted)
+    return list(modules)
 
 
 def loaded() -> list[str]:

@@ -36,7 +36,7 @@ def _arguments(node: Union[ast.FunctionDef, ast.ClassDef]) -> dict[str, Argument
     """The arguments that a call may give by keyword; positional-only ones are the program's to give."""
     if isinstance(node, ast.ClassDef):
         methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-        return {name: found for name, found in _arguments(methods[0]).items() if name != "self"} if methods else {}
+        return {name: argument for name, argument in _arguments(methods[0]).items() if name != "self"} if methods else {}
     given = node.args
     nodes = [*given.args, *given.kwonlyargs]
     # A default belongs to the last positional arguments, the positional-only ones included.

@@ -36,8 +36,8 @@ def choices(name: str) -> dict[str, Entry]:
 def live_table(name: str) -> Optional[Registry]:
     """The table of the setting `name`, or None where its module has not been imported."""
     module, table = TABLES[name]
-    found = getattr(sys.modules.get(f"{PACKAGE}.{module}"), table, None)
-    return found if isinstance(found, Registry) else None
+    registry = getattr(sys.modules.get(f"{PACKAGE}.{module}"), table, None)
+    return registry if isinstance(registry, Registry) else None
 
 
 def is_own(name: str, component: str) -> bool:

@@ -54,21 +54,21 @@ def _number(text: str) -> Union[int, float, None]:
 
 def from_text(kind: object, text: str, quoted: bool = False) -> Any:
     """What text means for a field of this type; text that means nothing there stays as it is, for `problem` to reject."""
-    wanted, optional, _ = KINDS[kind]
-    if wanted is str:
+    base, optional, _ = KINDS[kind]
+    if base is str:
         # A file may be called "none"; None, in a command that a program put together, is no file.
         return None if optional and not quoted and text in ("null", "Null", "NULL", "~", "None") else text
     text = text.strip()
-    if wanted is list:
+    if base is list:
         return [] if text.lower() in NOTHING and not quoted else plugins.split(text)
     if text.lower() in NOTHING and not quoted:
         return None
-    if wanted is bool:
+    if base is bool:
         return BOOLEANS.get(text.lower(), text)
     number = _number(text)
     if number is None:
         return text
-    if wanted is float:
+    if base is float:
         return float(number)
     return int(number) if is_sane(number) and number == int(number) else number
 
@@ -88,14 +88,14 @@ def from_python(value: Any) -> Any:
 
 def problem(value: Any, field: dataclasses.Field) -> Optional[str]:
     """What is wrong with the value of a Config field (type, range), as the rest of a sentence; None where nothing is."""
-    wanted, optional, words = KINDS[field.type]
+    base, optional, words = KINDS[field.type]
     words = field.metadata.get("words") or words
     if value is None:
         return None if optional else f"must be {words}; it is empty"
-    allowed = (int, float) if wanted is float else wanted
-    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        return f"must be {words}; it is {shown(value)}{_hint(value, wanted)}"
-    if wanted not in (int, float):
+    allowed = (int, float) if base is float else base
+    if not isinstance(value, allowed) or (isinstance(value, bool) and base is not bool):
+        return f"must be {words}; it is {shown(value)}{_hint(value, base)}"
+    if base not in (int, float):
         return None
     low, high = field.metadata["low"], field.metadata["high"]
     if not is_sane(value):
@@ -114,9 +114,9 @@ def shown(value: object) -> str:
     return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
 
 
-def _hint(value: object, wanted: type) -> str:
+def _hint(value: object, base: type) -> str:
     """For a text that looks like a number, how to write it."""
-    if not isinstance(value, str) or wanted not in (int, float):
+    if not isinstance(value, str) or base not in (int, float):
         return ""
     text = value.strip()
     candidates = {

@@ -61,14 +61,14 @@ def audit(dataset: Dataset, folds: int = 5, *, recipe: Recipe = RECIPE, log: Cal
     log(f"audit: training {folds} networks on {len(labels):,} images, which takes minutes")
     probabilities = cross_validate(images, labels, len(dataset.classes), folds, recipe=recipe, log=log)
     starts = np.cumsum([0, *(len(getattr(dataset, part)) for part in PARTS)])
-    found, probable = [], len(find_suspects(labels, probabilities))
+    suspects, probable = [], len(find_suspects(labels, probabilities))
     margin = margins(labels, probabilities)
     order = np.argsort(margin, kind="stable")
     for place, number in enumerate(order[margin[order] < 0]):
         part = int(np.searchsorted(starts, number, "right")) - 1
         others = np.where(np.arange(len(dataset.classes)) == labels[number], -1, probabilities[number])
         better = int(others.argmax())
-        found.append(
+        suspects.append(
             Suspect(
                 PARTS[part],
                 int(number - starts[part]),
@@ -78,7 +78,7 @@ def audit(dataset: Dataset, folds: int = 5, *, recipe: Recipe = RECIPE, log: Cal
                 place < probable,
             )
         )
-    return found
+    return suspects
 
 
 def suggestion(dataset: Dataset, suspects: list[Suspect]) -> str:
@@ -107,7 +107,7 @@ def summary(dataset: Dataset, suspects: list[Suspect]) -> str:
         names = [readable(dataset.classes[number], 20) for number in (label, better)]
         lines.append(f"  {part:10} {index:>7,}: label {names[0]}, looks like {names[1]} ({100 * probability:.1f} %)")
     doubtful = len(suspects) - sum(numbers.values())
-    lines[1] += f"; {doubtful:,} more look like another class, most of them rightly labelled" if doubtful else ""
+    lines[1] += f"; {doubtful:,} more look like another class, most of them rightly labeled" if doubtful else ""
     if len(suspects) > SHOWN:
         lines.append(f"  and {len(suspects) - SHOWN:,} more: --audit_report FILE.html shows them, FILE.json suggests corrections")
     return "\n".join(lines)

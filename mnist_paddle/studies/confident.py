@@ -10,7 +10,7 @@ import numpy as np
 
 
 def thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Per class, the mean probability of that class over the images labelled so: [n], [n, k] -> [k]; 1 for absent classes.
+    """Per class, the mean probability of that class over the images labeled so: [n], [n, k] -> [k]; 1 for absent classes.
 
     >>> thresholds(np.array([0, 0, 1]), np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])).round(2).tolist()
     [0.7, 0.9]

@@ -52,10 +52,10 @@ def read_image_folder(folder: StrPath, form: str = "auto") -> Raw:
     skipped: Counter = Counter()
     files: list[_File] = []
     for split, part in parts.items():
-        found = list(_read_classes(part, split, classes, form, skipped))
-        if not found:
+        part_files = list(_read_classes(part, split, classes, form, skipped))
+        if not part_files:
             raise UsageError(f"{part}: no images; put them into {FOLDERS}")
-        files += found
+        files += part_files
     findings = _decide_together(files, form)
     kind = np.uint8 if len(classes) <= 256 else np.uint16
     splits = {}
@@ -159,7 +159,7 @@ def _notes(files: list, skipped: Counter) -> list:
         changes["inverted to white on black"] += file.digit.dark
         changes["resized to 28x28"] += file.digit.form == "whole"
         changes["cut from their ground and centered, as MNIST's digits are"] += file.digit.form == "mnist"
-        changes["with a grey ground, which was made black"] += file.digit.evened
+        changes["with a gray ground, which was made black"] += file.digit.evened
     return [f"{count:,} images {change}" for change, count in sorted(changes.items()) if change and count]
 
 
