@@ -177,7 +177,7 @@ def take_step(setup: Setup, state: State, model: paddle.nn.Layer, batch: Batch) 
     # Dropout's numbers follow from (seed, step, shard) alone, so that no generator has to be saved.
     paddle.seed((config.seed * 1_000_003 + state.step) * 1_009 + state.strategy.shard_index)
     with communication.watchdog().waiting(f"step {state.step + 1}"):
-        outputs, losses = train_step(state, model, setup.loss_function, batch, rate, config.accumulate_steps)
+        outputs, losses = train_step(state, model, setup.loss_function, batch, rate=rate, parts=config.accumulate_steps)
     if state.average:
         update_average(state, config.ema, config.ema_ramp)
     state.window.add(outputs, batch.labels[: len(outputs)], losses)
@@ -185,7 +185,7 @@ def take_step(setup: Setup, state: State, model: paddle.nn.Layer, batch: Batch) 
 
 
 def train_step(
-    state: State, model: paddle.nn.Layer, loss_function: Loss, batch: Batch, rate: float, parts: int = 1
+    state: State, model: paddle.nn.Layer, loss_function: Loss, batch: Batch, *, rate: float, parts: int = 1
 ) -> tuple[paddle.Tensor, paddle.Tensor]:
     """One update: forward, loss, backward, optimizer. Returns this rank's outputs [m, k] and losses [m].
 

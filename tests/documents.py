@@ -51,7 +51,7 @@ def check_train(words, small) -> None:
     data = small if config.data_dir is None else load_dataset(config.dataset, config.data_dir, log=lambda text: None)
     state = build(config, trained_on=TrainedOn(data.classes))
     batches = Loader(data.train, 8, augment=config.augment).batches()
-    train_step(state, state.model, load_loss(config.loss, config.loss_args), next(batches), 1e-3)
+    train_step(state, state.model, load_loss(config.loss, config.loss_args), next(batches), rate=1e-3)
     batches.close()
     assert state.step == 1
 

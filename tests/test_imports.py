@@ -169,3 +169,11 @@ def test_a_package_lists_the_modules_that_others_import(package):
         )
     )
     assert sorted(public - {"formats"}) == listed
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if own_name(path)[0] in ("trainer", "experiment", "tracking")])
+def test_functions_of_a_run_take_four_positional_arguments_at_most(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            names = [argument.arg for argument in [*node.args.posonlyargs, *node.args.args] if argument.arg != "self"]
+            assert len(names) <= 4, f"{node.name}{tuple(names)}"

@@ -32,7 +32,7 @@ draw = {
     "draw_confusion": lambda png: plots.draw_confusion(confusion, png),
     "draw_mistakes": lambda png: plots.draw_mistakes(images, captions, png),
     "draw_suspects": lambda png: plots.draw_suspects(images, captions, png, count=9, mark="a"),
-    "draw_scaling": lambda png: plots.draw_scaling({1: 5, 2: 9}, {"a": (rates, rates)}, {"b": (rates, rates / 4)}, 64, png),
+    "draw_scaling": lambda png: plots.draw_scaling({1: 5, 2: 9}, {"a": (rates, rates)}, {"b": (rates, rates / 4)}, png, batch=64),
     "image_grid": lambda png: png.write_bytes(plots.image_grid(images, captions).tobytes()),
 }
 missing = {name for name in vars(plots) if name.startswith("draw_")} - draw.keys()

@@ -144,7 +144,9 @@ def test_200_steps_of_training_follow_pytorch(stored, name, arguments, base):
         chosen = cases.batch(step)
         images, labels = paddle.to_tensor(cases.TRAINING_IMAGES[chosen]), paddle.to_tensor(cases.TRAINING_LABELS[chosen])
         rate = learning_rate("cosine", step, cases.TRAINING_STEPS, base)
-        losses.append(train_step(state, network, LOSSES["cross_entropy"], Batch(step, images, labels, 8), rate)[1].mean().item())
+        losses.append(
+            train_step(state, network, LOSSES["cross_entropy"], Batch(step, images, labels, 8), rate=rate)[1].mean().item()
+        )
     expected = stored[key("training", name, "losses")]
     agree(losses, expected, 1e-9)
     assert expected[-8:].mean() < 0.3 * expected[:8].mean()

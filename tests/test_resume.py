@@ -51,8 +51,8 @@ def stop_at(monkeypatch):
     train_step = trainer.train_step
 
     def arm(stops):
-        def step(state, *arguments):
-            result = train_step(state, *arguments)
+        def step(state, *arguments, **settings):
+            result = train_step(state, *arguments, **settings)
             if state.step in stops:
                 number = stops.pop(state.step)
                 if number is None:

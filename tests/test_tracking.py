@@ -153,7 +153,7 @@ FIGURES = {
     "draw_mistakes": lambda png, path: plots.draw_mistakes(make_digits(9)[0], ["1 → 2  $9$ %"] * 9, png, "run"),
     "draw_suspects": lambda png, path: plots.draw_suspects(make_digits(9)[0], ["1 → 2"] * 9, png, count=9, mark="a"),
     "draw_scaling": lambda png, path: plots.draw_scaling(
-        {1: 1.0}, {"ring": ([1, 2], [1, 2])}, {"cpu": ([1, 2], [1, 1])}, 64, png
+        {1: 1.0}, {"ring": ([1, 2], [1, 2])}, {"cpu": ([1, 2], [1, 1])}, png, batch=64
     ),
 }
 BROKEN = {
@@ -162,7 +162,7 @@ BROKEN = {
     "draw_confusion": lambda png, path: plots.draw_confusion(np.zeros((0, 0)), png),
     "draw_mistakes": lambda png, path: plots.draw_mistakes(np.zeros((2, 3)), [None, None], png),
     "draw_suspects": lambda png, path: plots.draw_suspects(np.zeros((2, 3)), [None, None], png, count=2, mark="a"),
-    "draw_scaling": lambda png, path: plots.draw_scaling({0: np.nan}, {"ring": ([0], [np.nan, 2])}, {}, 64, png),
+    "draw_scaling": lambda png, path: plots.draw_scaling({0: np.nan}, {"ring": ([0], [np.nan, 2])}, {}, png, batch=64),
 }
 
 

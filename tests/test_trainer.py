@@ -255,7 +255,7 @@ def test_the_default_recipe_learns_in_its_first_200_steps(mnist):
     schedule = schedule_for(config, 50_000)
     right = 0
     for batch in Loader(mnist.train, config.batch_size).batches(0, 200):
-        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, schedule.rate(state.step))
+        outputs, _ = train_step(state, state.model, LOSSES["cross_entropy"], batch, rate=schedule.rate(state.step))
         if state.step > 150:
             right += int((outputs.numpy().argmax(axis=1) == batch.labels.numpy()).sum())
     assert right / (50 * 64) > 0.88

@@ -155,7 +155,7 @@ def draw(report: dict, png: str) -> None:
     batches = np.unique(np.geomspace(1, 4096, 200).astype(int))
     efficiencies = {f"{n:,} ranks": (batches, model.efficiency(n, batches)) for n in DRAWN}
     measured = {int(n): row["images_per_second"] for n, row in report["ranks"].items()}
-    draw_scaling(measured, curves, efficiencies, BATCH, png)
+    draw_scaling(measured, curves, efficiencies, png, batch=BATCH)
 
 
 def main(arguments: argparse.Namespace) -> int:

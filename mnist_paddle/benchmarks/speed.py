@@ -55,7 +55,7 @@ def train_ours(steps: int) -> float:
     set_device("cpu", threads=0)
     state = build(Config(model="cnn", optimizer="adam", learning_rate=1e-3))
     with closing(Loader(Split(*random_digits(10_000)), BATCH).batches()) as batches:
-        return speed(lambda: train_step(state, state.model, LOSSES["cross_entropy"], next(batches), 1e-3), steps)
+        return speed(lambda: train_step(state, state.model, LOSSES["cross_entropy"], next(batches), rate=1e-3), steps)
 
 
 def random_digits(count: int) -> tuple:

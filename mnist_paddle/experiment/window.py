@@ -22,12 +22,12 @@ class Window:
 
     def __init__(
         self,
+        *,
         first: int = 0,
         losses: Iterable[float] = (),
         right: int = 0,
         count: int = 0,
         epoch: Iterable[float] = (0.0, 0, 0),
-        *,
         classes: int = 10,
     ) -> None:
         self.classes = classes

@@ -120,7 +120,7 @@ class Curves:
         """
         if self.component is None:
             return
-        record = self.attempt(KINDS[kind], _record, self.component, kind, tag, build, arguments, name=tag)
+        record = self.attempt(KINDS[kind], _record, self.component, kind, tag, lambda: build(*arguments), name=tag)
         if record is None:
             return
         if split not in self.writers:
@@ -200,12 +200,12 @@ class Curves:
             file.close()
 
 
-def _record(component: ModuleType, kind: str, tag: str, build: Callable[..., dict], arguments: tuple) -> bytes:
+def _record(component: ModuleType, kind: str, tag: str, build: Callable[[], dict]) -> bytes:
     """One serialized record. Raises any error of `build`, VisualDL or protobuf."""
     if "%" in tag:
         raise ValueError("VisualDL does not accept % in a name")
     named = {"tag": tag} if tag else {}
-    record = getattr(component, kind)(**named, **build(*arguments), walltime=round(time.time() * 1000))
+    record = getattr(component, kind)(**named, **build(), walltime=round(time.time() * 1000))
     return record.SerializeToString()
 
 

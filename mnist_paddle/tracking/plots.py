@@ -258,7 +258,7 @@ def image_figure(images: np.ndarray, captions: Sequence[str], title: str = "") -
 
 
 @default_style
-def draw_scaling(measured: dict, curves: dict, efficiencies: dict, batch: int, png: StrPath) -> None:
+def draw_scaling(measured: dict, curves: dict, efficiencies: dict, png: StrPath, *, batch: int) -> None:
     """Plot images per second over the number of ranks, and efficiency over the batch size per rank.
 
     `measured`: ranks -> images/s; `curves`: name -> (ranks, images/s); `efficiencies`: name -> (batch sizes, fractions).
