@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,19 @@ def test_the_csv_of_pictures_has_their_names(run, tmp_path, capsys):
     (folder / "11.png").write_bytes(b"broken")
     rows = written_rows(run, tmp_path / "out.csv", folder, status=2)
     assert rows[1:] == [[str(folder / "1.png"), "8"], [str(folder / "10.png"), "4"], [str(folder / "2.png"), "1"]]
+
+
+def test_predict_prepares_pictures_as_the_training_did_wherever_its_data_are_now(tmp_path):
+    """Of an archive, and of a folder that has moved since."""
+    for digit in (0, 1):
+        for number in range(12):
+            saved(tmp_path / "mine" / str(digit) / f"{number}.png", on_ground(glyph(digit, number)))
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "mine")
+    settings = {"dataset": "custom", "model": "linear", "epochs": 1, "batch_size": 8, "device": "cpu", "threads": 1}
+    for name in ("mine", "packed.zip"):
+        fit(Config(**settings, data_dir=str(tmp_path / name), output_dir=str(tmp_path / f"run of {name}")))
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    assert [Recognizer(tmp_path / f"run of {name}").form for name in ("mine", "packed.zip")] == ["auto", "auto"]
 
 
 DOUBTFUL = {
