@@ -74,7 +74,7 @@ def chosen(arguments: argparse.Namespace, trained: "TrainedModel") -> tuple[str,
     try:
         cut = {key: settings[key] for key in ("data_dir", "validation_size", "validation_split")}
         own = split_raw(raw, {"dataset": settings["dataset"] if name == "custom" else name, **cut}, source)
-        if not given and settings["corrections"] is not None:
+        if settings["corrections"] is not None:  # which refuses other data, by its fingerprint
             own = correct(own, recorded_data(settings["corrections"], run))
     except UsageError:  # the run's settings, such as --validation_size, do not fit this data
         if not given:
