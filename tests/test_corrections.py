@@ -197,6 +197,16 @@ def test_a_run_records_its_corrections_and_is_evaluated_and_resumed_with_them(pl
         resume(place / "run", corrections=str(place / "fewer.json"))
 
 
+def test_data_that_moved_is_evaluated_with_the_corrections_of_the_run(place, capsys):
+    train(place, max_minutes=0)
+    (place / "digits.npz").rename(place / "moved.npz")
+    capsys.readouterr()
+    assert evaluate.main([str(place / "run"), "--data_dir", str(place / "moved.npz"), "--split", "train", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["count"] == 98
+    assert "is other data" not in printed.err
+
+
 def test_a_run_from_earlier_weights_inherits_the_corrections_with_the_data(place):
     train(place, max_minutes=0)
     other = write_npz(place / "other.npz", make_digits(120, 5), make_digits(20, 6))

@@ -1132,7 +1132,7 @@ def test_hidden_files_are_skipped_and_counted(tmp_path):
         (folder / name).write_bytes(b"\0\0\0\1Bud1")
     raw = read(folder)
     same(raw, {"all": by_class(TRAIN)})
-    assert raw.notes == ["3 images skipped (hidden files)"]
+    assert raw.notes == ["3 files passed over: hidden, or left there by a system"]
 
 
 STRAY = {

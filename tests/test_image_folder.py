@@ -1,6 +1,8 @@
 """Folders of pictures: class folders of any names, the user's own splits, one polarity for a set, junk passed over."""
 
+import os
 import struct
+import unicodedata
 
 import numpy as np
 import pytest
@@ -234,3 +236,28 @@ def test_ink_on_nothing_gives_the_same_digits_in_black_and_white(ink, tmp_path):
     drawn[..., 3] = DIGIT
     save(tmp_path / "4" / "a.png", drawn)
     np.testing.assert_array_equal(read_image_folder(tmp_path).splits["all"][0][0], DIGIT)
+
+
+def test_names_of_classes_are_the_same_whatever_system_wrote_them(tmp_path):
+    """macOS writes an accent as a character of its own, other systems do not."""
+    for part, form in (("train", "NFC"), ("test", "NFD")):
+        for number, name in enumerate(("été", "noël")):
+            save(tmp_path / part / unicodedata.normalize(form, name) / "a.png", numbered(number))
+    raw = read_image_folder(tmp_path)
+    assert raw.classes == ("noël", "été")
+    assert raw.splits["train"][1].tolist() == raw.splits["test"][1].tolist() == [0, 1]
+
+
+def test_a_folder_within_a_class_is_named(tmp_path):
+    save(tmp_path / "0" / "a.png", numbered(0))
+    save(tmp_path / "1" / "more" / "a.png", numbered(1))
+    with pytest.raises(UsageError, match=r"more: a folder within a class folder; put its pictures into"):
+        read_image_folder(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders on this system")
+def test_a_pipe_in_a_class_folder_is_refused_without_waiting(tmp_path):
+    save(tmp_path / "0" / "a.png", numbered(0))
+    os.mkfifo(tmp_path / "0" / "b.png")
+    with pytest.raises(UsageError, match=r"b.png: a pipe or device"):
+        read_image_folder(tmp_path)

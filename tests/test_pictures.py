@@ -18,7 +18,7 @@ from mnist_paddle.benchmarks.made_pictures import (
 )
 from mnist_paddle.benchmarks.strokes import WAYS, draw_strokes
 from mnist_paddle.data.formats.decode import SMALL_VALUES, decode, from_pillow
-from mnist_paddle.data.ink import darkness, find_ink
+from mnist_paddle.data.ink import darkness, find_ink, on_paper
 from mnist_paddle.data.pictures import FORMS, in_mnist_form, split_digits, to_digit
 from mnist_paddle.data.regions import label_regions
 
@@ -343,3 +343,33 @@ def test_an_existing_folder_is_not_written_into(tmp_path):
 
 def test_pillow_images_need_no_file():
     assert from_pillow(Image.fromarray(DIGIT).convert("RGB")).gray.shape == (28, 28)
+
+
+def sheet_on_a_table(digit: int, angle: int) -> np.ndarray:
+    """A photograph of a sheet of paper with a dark digit, turned, on a dark table."""
+    generator = np.random.default_rng((digit, angle))
+    ink = np.asarray(draw_font(digit, 110, generator), float) / 255
+    sheet = np.full((200, 180), 225.0)
+    top, left = ((size - own) // 2 for size, own in zip(sheet.shape, ink.shape))
+    sheet[top : top + ink.shape[0], left : left + ink.shape[1]] -= 180 * ink
+    turned = [Image.fromarray(a.astype(np.uint8)).rotate(angle, Image.BILINEAR, expand=True) for a in (sheet, sheet * 0 + 255)]
+    table = Image.new("L", (400, 420), 45)
+    table.paste(turned[0], (60, 70), turned[1])
+    uneven = np.asarray(table) * np.linspace(0.8, 1.1, 400) + generator.normal(0, 4, (420, 400))
+    return uneven.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("angle", [0, 5, 30, 45])
+def test_paper_on_a_dark_table_is_not_taken_for_ink(angle):
+    for digit in (0, 1, 4, 8):
+        seen = to_digit(sheet_on_a_table(digit, angle))
+        assert (seen.form, seen.dark, seen.count) == ("mnist", True, 1)
+        assert 10 < seen.image.mean() < 80  # the sheet itself has more than 110
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_light_digits_are_not_taken_for_paper(digit):
+    for seed in range(6):
+        shape = np.asarray(draw_font(digit, 120, np.random.default_rng((seed, digit))), np.uint8)
+        gray = np.pad(shape, 30)
+        assert on_paper(gray) is gray

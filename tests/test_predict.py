@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,12 +174,54 @@ def test_nothing_readable_is_one_line_and_no_paddle(name, run, tmp_path):
     assert words in done.stderr
 
 
+def written_rows(run, path, *words, status=0) -> list:
+    predicted(run, *words, "--csv", path, status=status)
+    return list(csv.reader(path.read_text().splitlines()))
+
+
 def test_kaggles_submission_has_a_row_for_each_image(run, tmp_path, capsys):
-    for number, digit in enumerate((8, 1, 4)):
-        saved(tmp_path / "mine" / f"{number}.png", on_ground(glyph(digit)))
-    predicted(run, tmp_path / "mine", "--csv", tmp_path / "submission.csv")
-    rows = list(csv.reader((tmp_path / "submission.csv").read_text().splitlines()))
+    np.save(tmp_path / "a.npy", np.stack([to_digit(on_ground(glyph(digit)), "mnist").image for digit in (8, 1, 4)]))
+    rows = written_rows(run, tmp_path / "submission.csv", tmp_path / "a.npy")
     assert rows == [["ImageId", "Label"], ["1", "8"], ["2", "1"], ["3", "4"]]
+
+
+def test_the_csv_of_pictures_has_their_names(run, tmp_path, capsys):
+    """Numbers would be wrong: 10.png comes before 2.png, and a broken file would shift those after it."""
+    folder = tmp_path / "mine"
+    for name, digit in ((1, 8), (2, 1), (10, 4)):
+        saved(folder / f"{name}.png", on_ground(glyph(digit)))
+    (folder / "11.png").write_bytes(b"broken")
+    rows = written_rows(run, tmp_path / "out.csv", folder, status=2)
+    assert rows[1:] == [[str(folder / "1.png"), "8"], [str(folder / "10.png"), "4"], [str(folder / "2.png"), "1"]]
+
+
+def test_predict_prepares_pictures_as_the_training_did_wherever_its_data_are_now(tmp_path):
+    """Of an archive, and of a folder that has moved since."""
+    for digit in (0, 1):
+        for number in range(12):
+            saved(tmp_path / "mine" / str(digit) / f"{number}.png", on_ground(glyph(digit, number)))
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "mine")
+    settings = {"dataset": "custom", "model": "linear", "epochs": 1, "batch_size": 8, "device": "cpu", "threads": 1}
+    for name in ("mine", "packed.zip"):
+        fit(Config(**settings, data_dir=str(tmp_path / name), output_dir=str(tmp_path / f"run of {name}")))
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    assert [Recognizer(tmp_path / f"run of {name}").form for name in ("mine", "packed.zip")] == ["auto", "auto"]
+
+
+DOUBTFUL = {
+    "dark on light": (lambda images: 255 - images, "dark on light"),
+    "a wrong scale": (lambda images: images // 16, "check the scale"),
+    "bits": (lambda images: images // 128, "taken for black and white"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_doubtful_arrays_to_predict_are_said(name, run, tmp_path, capsys):
+    change, words = DOUBTFUL[name]
+    np.save(tmp_path / "a.npy", change(np.stack([to_digit(on_ground(glyph(digit)), "mnist").image for digit in range(10)])))
+    predicted(run, tmp_path / "a.npy")
+    assert f"warning: {tmp_path / 'a.npy'}: " in (text := capsys.readouterr().err)
+    assert words in text
 
 
 def test_show_draws_what_the_network_saw(run, tmp_path, capsys):

@@ -74,7 +74,7 @@ def chosen(arguments: argparse.Namespace, trained: "TrainedModel") -> tuple[str,
     try:
         cut = {key: settings[key] for key in ("data_dir", "validation_size", "validation_split")}
         own = split_raw(raw, {"dataset": settings["dataset"] if name == "custom" else name, **cut}, source)
-        if not given and (corrections := recorded_data(settings["corrections"], run)) is not None:
+        if (corrections := recorded_data(settings["corrections"], run)) is not None:  # they refuse other data, by its fingerprint
             own = correct(own, corrections)
     except UsageError:  # the run's settings, such as --validation_size, do not fit this data
         if not given:

@@ -9,6 +9,7 @@ import csv
 import io
 import itertools
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def parse(argv: list) -> argparse.Namespace:
     parser.add_argument("--split", action="store_true", help="read every digit of a picture, such as a row of digits")
     parser.add_argument("--form", choices=FORMS, help="how to bring pictures to 28x28 (default: as the run's own images)")
     parser.add_argument("--show", metavar="PNG", help="draw what the network saw")
-    parser.add_argument("--csv", metavar="FILE", help="write ImageId,Label, as Kaggle takes it")
+    parser.add_argument("--csv", metavar="FILE", help="write ImageId,Label; of a CSV, npz or IDX file as Kaggle takes it")
     parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's own components")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return parser.parse_args(argv)
@@ -79,12 +80,17 @@ def as_json(prediction: Any) -> dict:
     return {name: getattr(prediction, name) for name in names}
 
 
-def submission(predictions: list) -> bytes:
-    """Kaggle's submission: a line for each image, counted from 1; images without ink have an empty label."""
+def submission(predictions: list, rows: set) -> bytes:
+    """ImageId,Label: images of tables are counted from 1, as Kaggle counts them; pictures have their names.
+
+    Pictures are not counted, because 10.png comes before 2.png and what can't be read is left out. `rows`: the names of the
+    images of tables. Images without ink have an empty label.
+    """
+    numbers = itertools.count(1)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["ImageId", "Label"])
-    writer.writerows([number, prediction.label] for number, prediction in enumerate(predictions, 1))
+    writer.writerows([next(numbers) if each.name in rows else each.name, each.label] for each in predictions)
     return text.getvalue().encode("utf-8")
 
 
@@ -101,10 +107,11 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def recognize(arguments: argparse.Namespace) -> tuple[list, list]:
-    """The predictions for all that can be read, and the errors of the rest."""
+def recognize(arguments: argparse.Namespace) -> tuple[list, list, set]:
+    """The predictions for all that can be read, the errors of the rest, the names of the images of tables."""
     errors: list = []
     notes: list = []
+    rows: set = set()
     inputs = (item for word in arguments.images for item in read_inputs(word, errors, notes))
     first = next(inputs, None)  # before Paddle is imported, which takes seconds
     if first is None:
@@ -115,10 +122,18 @@ def recognize(arguments: argparse.Namespace) -> tuple[list, list]:
     with signals.importing_paddle():
         from ..deploy.predict import Recognizer
     recognizer = Recognizer(arguments.run, arguments.form)
-    predictions = recognizer.predict(itertools.chain([first], inputs), arguments.split)
+    predictions = recognizer.predict(_noting_rows(itertools.chain([first], inputs), rows), arguments.split)
     for note in notes:
-        tell(f"note: {note}")
-    return predictions, errors
+        tell(note)
+    return predictions, errors, rows
+
+
+def _noting_rows(inputs: Iterable, rows: set) -> Iterator:
+    """The inputs; the names of those that are images of tables go to `rows`."""
+    for item in inputs:
+        if item.is_image:
+            rows.add(item.name)
+        yield item
 
 
 def main(argv: list) -> int:
@@ -126,14 +141,14 @@ def main(argv: list) -> int:
     arguments = parse(argv)
     communication.stand_alone()
     import_plugins(arguments.plugins)
-    predictions, errors = recognize(arguments)
+    predictions, errors, rows = recognize(arguments)
     if arguments.json:
         plain = [as_json(each) for each in predictions]
         print(to_json({"run": arguments.run, "predictions": plain, "errors": [str(error) for error in errors]}))
     else:
         print("\n".join([*map(line, predictions), *(readings(predictions) if arguments.split else ())]))
     if arguments.csv:
-        write(arguments.csv, submission(predictions))
+        write(arguments.csv, submission(predictions, rows))
     if arguments.show:
         from ..deploy.show import draw_predictions
 

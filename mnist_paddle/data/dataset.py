@@ -222,7 +222,8 @@ def require_images(dataset: Dataset) -> None:
     if missing:
         names = few([dataset.classes[label] for label in missing])
         raise UsageError(
-            f"{where} has no training image of class {names}; add some, or leave the class out of the dataset's classes"
+            f"{where} has no training image of class {names}; add some, or leave the class out "
+            "(labels that are text, such as three, make classes of those that occur)"
         )
 
 

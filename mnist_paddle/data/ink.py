@@ -14,6 +14,7 @@ from .regions import boxes_of, cut_touching, drop_frames, drop_margins_and_speck
 
 AREA = 120_000  # pixels to which larger pictures are reduced before ink is cut out
 TINY = 32  # pixels: smaller pictures are enlarged before
+SHEET = 0.8  # share of a sheet of paper that is light; ink is the rest
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,65 @@ def _working_size(gray: np.ndarray) -> np.ndarray:
         factor = 2 * TINY // max(height, width)
         return np.asarray(Image.fromarray(gray).resize((width * factor, height * factor), Image.Resampling.BICUBIC), np.float32)
     return reduced(gray, max(1, round(max(height, width) * min(1.0, (AREA / gray.size) ** 0.5))))
+
+
+def on_paper(gray: np.ndarray) -> np.ndarray:
+    """A picture uint8 [h, w] of a sheet of paper on a dark table: the sheet alone; any other picture as it is.
+
+    A sheet is a light rectangle, turned by any angle, with dark ink inside.
+    """
+    values = reduced(gray, 2 * SMALL)
+    light = values > otsu(values)[0]
+    edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
+    if edge.mean() > 0.2 or not 0.1 < light.mean() < 0.85:
+        return gray
+    labels = label_regions(light)
+    table = boxes_of(labels)
+    number = int(np.argmax(table[:, 4]))
+    top, left, bottom, right = table[number, :4].tolist()
+    sheet = labels[top:bottom, left:right] == number + 1
+    filled = _between_ends(sheet) | _between_ends(sheet.T).T
+    ink = boxes_of(label_regions(filled & ~sheet))
+    light_inside = (light[top:bottom, left:right] & filled).sum()
+    inked = int((ink[:, 2] - ink[:, 0]).max(initial=0)) >= 0.2 * (bottom - top)
+    if (
+        min(sheet.shape) < 12
+        or not inked
+        or light_inside < 0.75 * light.sum()
+        or light_inside < SHEET * filled.sum()
+        or not _is_rectangle(filled)
+    ):
+        return gray
+    scale = gray.shape[0] / values.shape[0], gray.shape[1] / values.shape[1]
+    inside = np.asarray(Image.fromarray(filled).resize((round((right - left) * scale[1]), round((bottom - top) * scale[0]))))
+    rows, columns = slice(round(top * scale[0]), None), slice(round(left * scale[1]), None)
+    cut = gray[rows, columns][: inside.shape[0], : inside.shape[1]].copy()
+    inside = inside[: cut.shape[0], : cut.shape[1]]
+    border = max(2, round(0.03 * min(cut.shape)))  # the sheet's edge and its shadow
+    inner = np.pad(inside, 1)[1:-1, 1:-1] & ~_near_outside(inside, border)
+    cut[~inner] = np.median(cut[inner])
+    return cut
+
+
+def _between_ends(mask: np.ndarray) -> np.ndarray:
+    """What lies in each row between the first and the last pixel of a mask bool [h, w]."""
+    return np.maximum.accumulate(mask, axis=1) & np.maximum.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+
+
+def _is_rectangle(mask: np.ndarray) -> bool:
+    """Whether a mask bool [h, w] nearly fills the smallest rectangle around it, which may be turned."""
+    points = np.argwhere(mask)
+    angles = np.deg2rad(np.arange(0, 90, 5))
+    extents = [
+        np.ptp(points @ axis, axis=0) + 1
+        for axis in (np.array([np.cos(angles), np.sin(angles)]), np.array([-np.sin(angles), np.cos(angles)]))
+    ]
+    return bool(mask.sum() > 0.87 * (extents[0] * extents[1]).min())
+
+
+def _near_outside(mask: np.ndarray, distance: int) -> np.ndarray:
+    """The pixels that are at most `distance` rows and columns away from one outside of a mask bool [h, w]."""
+    return blurred(np.pad(mask, distance).astype(np.float64), distance)[distance:-distance, distance:-distance] < 1 - 1e-6
 
 
 def find_ink(gray: np.ndarray, dark: bool) -> Ink:

@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 
 from ..errors import UsageError
 from .ground import is_even, otsu, reduced, without_frame
-from .ink import Ink, darkness, find_ink, find_strength
+from .ink import Ink, darkness, find_ink, find_strength, on_paper
 
 SIDE, BOX = 28, 20
 FORMS = ("auto", "whole", "mnist")
@@ -48,7 +48,7 @@ def to_digit(gray: np.ndarray, form: str = "auto", dark: Optional[bool] = None) 
     """Bring a grayscale picture uint8 [h, w] to MNIST's format. `dark`: whether its ink is dark; None decides by the picture."""
     if form not in FORMS:
         raise UsageError(f"form must be one of {', '.join(FORMS)}; got {form!r}")
-    gray = without_frame(gray) if min(gray.shape) >= PHOTOGRAPH else gray
+    gray = on_paper(without_frame(gray)) if min(gray.shape) >= PHOTOGRAPH else gray
     odds = darkness(gray)
     dark = odds > 0 if dark is None else dark
     if gray.shape == (SIDE, SIDE) and (form != "mnist" or (not dark and in_mnist_form(gray))):
@@ -76,7 +76,7 @@ def _with_black_ground(digit: Digit) -> Digit:
 
 def split_digits(gray: np.ndarray, dark: Optional[bool] = None) -> list:
     """Every digit of a picture in MNIST's form, in reading order: a list of uint8 [28, 28]."""
-    gray = without_frame(gray) if min(gray.shape) >= PHOTOGRAPH else gray
+    gray = on_paper(without_frame(gray)) if min(gray.shape) >= PHOTOGRAPH else gray
     ink = find_ink(gray, darkness(gray) > 0 if dark is None else dark)
     return [center(ink, number) for number in range(len(ink.boxes))]
 

@@ -1,20 +1,22 @@
 """How pictures are brought to 28x28 for a network: as the images that it was trained on."""
 
 import os
+from typing import Optional
 
 from ..system.paths import StrPath
 
 
-def form_of(settings: dict) -> str:
+def form_of(settings: dict, from_pictures: Optional[bool] = None) -> str:
     """The form of `data.pictures` that fits a run's settings.
 
     MNIST's digits were cut out and centered, clothes fill their image, and the user's own folder of pictures was read by "auto".
-    Other data are taken to be in MNIST's form.
+    Other data are taken to be in MNIST's form. `from_pictures`: whether the run's data were a folder or an archive of pictures,
+    which its checkpoint records, as they may have moved; None, of earlier versions: looked up.
     """
     if settings["dataset"] == "fashion_mnist":
         return "whole"
     data_dir = settings.get("data_dir")
-    if settings["dataset"] == "custom" and data_dir and _has_folders(data_dir):
+    if settings["dataset"] == "custom" and (_has_folders(data_dir) if from_pictures is None and data_dir else from_pictures):
         return "auto"
     return "mnist"
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..data.brightness import brightness
+from ..data.dataset import Dataset, Split
 from ..data.formats.decode import SUFFIXES, decode, decode_file, from_numbers, from_pillow
 from ..data.formats.image_folder import visible
 from ..data.formats.streams import MAX_BYTES, first_bytes
@@ -40,22 +42,22 @@ def is_picture(head: bytes) -> bool:
 def read_inputs(word: str, errors: list, notes: list) -> Iterator[Input]:
     """All inputs of one word of the command line: a file, a folder, or - for standard input.
 
-    What can't be read goes to `errors`, a `UsageError` each, and the rest is read.
+    What can't be read goes to `errors`, a `UsageError` each, and the rest is read. `notes`: lines about what was read.
     """
     try:
         if word == "-":
-            yield from _from_stdin()
+            yield from _from_stdin(notes)
         elif not os.path.exists(word):
             raise UsageError(f"{word}: no such file or folder")
         elif os.path.isdir(word):
             yield from _from_folder(Path(word), errors, notes)
         else:
-            yield from _from_file(Path(word), word)
+            yield from _from_file(Path(word), word, notes)
     except UsageError as error:
         errors.append(error)
 
 
-def _from_stdin() -> Iterator[Input]:
+def _from_stdin(notes: list) -> Iterator[Input]:
     content = sys.stdin.buffer.read(MAX_BYTES)
     if not content:
         raise UsageError("-: standard input is empty; send a picture: predict RUN - < digit.png")
@@ -65,29 +67,32 @@ def _from_stdin() -> Iterator[Input]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "input")
         path.write_bytes(content)
-        yield from _from_table(path, "-")
+        try:
+            yield from _from_table(path, "-", notes)
+        except UsageError as error:
+            raise UsageError(str(error).replace(str(path), "standard input")) from None
 
 
-def _from_file(path: Path, name: str) -> Iterator[Input]:
+def _from_file(path: Path, name: str, notes: list) -> Iterator[Input]:
     head = first_bytes(path)
     if not head:
         raise UsageError(f"{name}: the file is empty")
     if is_picture(head) or path.suffix.lower() in SUFFIXES:
         yield Input(name, decode_file(path).gray)
     else:
-        yield from _from_table(path, name)
+        yield from _from_table(path, name, notes)
 
 
 def _from_folder(folder: Path, errors: list, notes: list) -> Iterator[Input]:
     """The pictures of a folder and those below it; without any, the only file may be a dataset."""
     pictures, others = _pictures_below(folder, MAX_DEPTH)
     if not pictures and len(others) == 1:
-        yield from _from_table(others[0], str(others[0]))
+        yield from _from_table(others[0], str(others[0]), notes)
         return
     if not pictures:
         raise UsageError(f"{folder}: has no pictures; give a folder that has some, or a file")
     if others:
-        notes.append(f"{folder}: {len(others):,} files that are no pictures are passed over; the first is {others[0].name}")
+        notes.append(f"note: {folder}: {len(others):,} files that are no pictures are passed over; the first is {others[0].name}")
     for path in pictures:
         try:
             yield Input(str(path), decode_file(path).gray)
@@ -111,10 +116,21 @@ def _pictures_below(folder: Path, depth: int) -> tuple:
     return pictures, others
 
 
-def _from_table(path: Path, name: str) -> Iterator[Input]:
+def _from_table(path: Path, name: str, notes: list) -> Iterator[Input]:
     """The images of a CSV, npz or IDX file without labels, or whose labels are not looked at."""
-    for number, image in enumerate(read_unlabeled(path), 1):
+    doubts: list = []
+    images = read_unlabeled(path, doubts)
+    doubts += _doubtful(images)
+    notes += [f"warning: {name}: {text}" for text in doubts]
+    for number, image in enumerate(images, 1):
         yield Input(f"{name}:{number}", image, is_image=True)
+
+
+def _doubtful(images: np.ndarray) -> list:
+    """What is doubtful about the brightness of images that are predicted as they are: dark on light, nearly black."""
+    split = Split(images, np.zeros(len(images), np.uint8))
+    findings = brightness(Dataset("images", split.slice(0, 0), split.slice(0, 0), split), 2000)
+    return [finding.text.partition(": ")[2] for finding in findings]
 
 
 def from_object(picture: Any) -> Input:

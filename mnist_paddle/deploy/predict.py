@@ -52,7 +52,7 @@ class Recognizer:
     def __init__(self, run: StrPath, form: Optional[str] = None) -> None:
         trained = load.load_trained(run)
         self.model, self.classes, self.normalization = trained.model, trained.classes, (trained.mean, trained.std)
-        self.form = form or form_of(trained.settings)
+        self.form = form or form_of(trained.settings, trained.from_pictures)
 
     def __call__(self, picture: Any) -> Prediction:
         """The prediction for one picture: a path, a Pillow image or an array. Raises `UsageError` for what is none."""

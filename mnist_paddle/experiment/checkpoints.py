@@ -57,6 +57,7 @@ def facts(setup: Setup, state: State) -> dict:
         "data": setup.fingerprint,
         "classes": list(setup.dataset.classes),
         "normalization": list(setup.dataset.normalization),
+        "from_pictures": setup.dataset.source.endswith(("(image folder)", "(image folder in an archive)")),
         "world_size": communication.world_size(),
         "versions": versions(),
     }

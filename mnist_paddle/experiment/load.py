@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Optional
 
 import paddle
 
@@ -25,6 +26,7 @@ class TrainedModel:
     mean: float  # of the training pixels, from 0 to 255
     std: float
     data: str = ""  # the fingerprint of the data of its run
+    from_pictures: Optional[bool] = None  # whether its data were a folder or archive of pictures; None: not recorded
 
 
 def load_model(path: StrPath) -> tuple[paddle.nn.Layer, dict]:
@@ -55,7 +57,8 @@ def load_trained(path: StrPath) -> TrainedModel:
     # As recorded: runs of early versions have paths relative to the folder in which they were trained.
     settings = {name: getattr(config, name) for name in ("data_dir", "corrections", "init_from")}
     settings = {**settings_of(config), **settings}
-    return TrainedModel(model, settings, classes, mean, std, str(progress.get("data") or ""))
+    from_pictures = None if "from_pictures" not in progress else progress["from_pictures"] is True
+    return TrainedModel(model, settings, classes, mean, std, str(progress.get("data") or ""), from_pictures)
 
 
 def recorded_classes(progress: dict, path: StrPath) -> tuple:

@@ -1,5 +1,6 @@
 """Image folders with one subfolder per class: the user's own images."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def read_image_folder(folder: StrPath, form: str = "auto") -> Raw:
     parts = {"all": folder}
     if any(name.lower() in SPLITS for name in names):
         parts = _split_folders(folder, names)
-    classes = class_order({path.name for part in parts.values() for path in _class_folders(part)})
+    classes = class_order({class_name(path) for part in parts.values() for path in _class_folders(part)})
     if len(classes) > MAX_CLASSES:
         raise UsageError(f"{folder}: has {len(classes):,} class folders; at most {MAX_CLASSES:,} are supported")
     skipped: Counter = Counter()
@@ -68,6 +69,14 @@ def read_image_folder(folder: StrPath, form: str = "auto") -> Raw:
 def visible(folder: Path) -> list:
     """The contents of a folder, sorted, without hidden files and what systems leave there."""
     return [path for path in entries(folder) if path.name.lower() not in JUNK]
+
+
+def class_name(folder: Path) -> str:
+    """The name of a class: that of its folder, in the one of Unicode's forms that does not depend on the system.
+
+    macOS writes accents as characters of their own.
+    """
+    return unicodedata.normalize("NFC", folder.name)
 
 
 def class_order(names: Collection[str]) -> tuple:
@@ -105,14 +114,16 @@ def _class_folders(folder: Path) -> list:
 
 def _read_classes(folder: Path, split: str, classes: tuple, form: str, skipped: Counter) -> Iterator[_File]:
     """The pictures of the class folders, each as its own look decides."""
-    for place in sorted(_class_folders(folder), key=lambda path: classes.index(path.name)):
+    for place in sorted(_class_folders(folder), key=lambda path: classes.index(class_name(path))):
         for path in visible(place):
+            if path.is_dir():
+                raise UsageError(f"{path}: a folder within a class folder; put its pictures into {place}")
             picture = decode_file(path)
             digit = to_digit(picture.gray, form)
-            yield _File(split, classes.index(place.name), path, digit, picture.change, picture.white)
+            yield _File(split, classes.index(class_name(place)), path, digit, picture.change, picture.white)
         with readable(place):
             hidden = len(list(place.iterdir())) - len(visible(place))
-        skipped.update({"skipped (hidden files)": hidden} if hidden else {})
+        skipped["hidden"] += hidden
 
 
 def _decide_together(files: list, form: str) -> list:
@@ -153,14 +164,16 @@ def _count(some: list, files: list) -> str:
 
 def _notes(files: list, skipped: Counter) -> list:
     """How many images were converted, and how."""
-    changes = Counter(skipped)
+    changes: Counter = Counter()
+    hidden = skipped["hidden"]
     for file in files:
         changes[file.change] += 1
         changes["inverted to white on black"] += file.digit.dark
         changes["resized to 28x28"] += file.digit.form == "whole"
         changes["cut from their ground and centered, as MNIST's digits are"] += file.digit.form == "mnist"
         changes["with a gray ground, which was made black"] += file.digit.evened
-    return [f"{count:,} images {change}" for change, count in sorted(changes.items()) if change and count]
+    passed_over = [f"{hidden:,} files passed over: hidden, or left there by a system"] if hidden else []
+    return passed_over + [f"{count:,} images {change}" for change, count in sorted(changes.items()) if change and count]
 
 
 def _doubtful_classes(classes: tuple) -> list:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,8 +61,10 @@ def open_stream(path: StrPath) -> Iterator[Stream]:
 
 @contextmanager
 def readable(path: StrPath) -> Iterator[None]:
-    """Convert the operating system's errors for `path` to `UsageError`."""
+    """Convert the operating system's errors for `path` to `UsageError`. A pipe, whose reader may wait forever, is refused."""
     try:
+        if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+            raise UsageError(f"{path}: a pipe or device; give a regular file")
         yield
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file or folder; check --data_dir") from None

@@ -1,6 +1,7 @@
 """Images without labels, to predict: from CSV (Kaggle's test.csv), npz, npy and IDX files."""
 
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -17,11 +18,11 @@ from .npz import load_npy, load_npz
 from .scale import apply_scale, find_scale
 
 
-def read_unlabeled(path: StrPath) -> np.ndarray:
+def read_unlabeled(path: StrPath, findings: Optional[list] = None) -> np.ndarray:
     """The images of a CSV, npz, npy or IDX file -> uint8 [n, 28, 28], n >= 1; labels in it are left out.
 
-    The scale of the pixels is decided from all of them, as for training. Raises `UsageError` for other files, and if several
-    arrays of an npz file are images.
+    The scale of the pixels is decided from all of them, as for training; what is doubtful about it is added to `findings`.
+    Raises `UsageError` for other files, and if several arrays of an npz file are images.
     """
     path = Path(path)
     kind = sniff(path)
@@ -30,7 +31,10 @@ def read_unlabeled(path: StrPath) -> np.ndarray:
     images = shaped(LOADERS[kind](path), path)
     if not len(images):
         raise UsageError(f"{path}: no images")
-    images = apply_scale(images, find_scale({str(path): images}, path))
+    scale = find_scale({str(path): images}, path)
+    if findings is not None:
+        findings += scale.findings
+    images = apply_scale(images, scale)
     return upright({"all": images}, parse_name(path.name).dataset)[0]["all"]
 
 
