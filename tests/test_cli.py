@@ -15,6 +15,8 @@ from digits import make_digits, write_csv, write_npz
 from mnist_paddle.experiment import checkpoint
 from mnist_paddle.experiment.compare import compare
 
+pytestmark = pytest.mark.commands
+
 QUICK = ["--model", "linear", "--epochs", "2", "--batch_size", "32", "--log_every", "5", "--device", "cpu"]
 
 

@@ -19,6 +19,8 @@ from mnist_paddle.cli.main import dispatch
 from mnist_paddle.experiment import checkpoint, commands
 
 QUICK = ["--model", "linear", "--batch_size", "40", "--device", "cpu", "--schedule", "constant", "--dataset", "custom"]
+
+pytestmark = pytest.mark.commands
 BARE = "/usr/bin:/bin"  # a PATH that lacks the environment, as after the README's line
 
 

@@ -13,6 +13,8 @@ from digits import make_digits, write_npz
 
 from mnist_paddle.experiment import checkpoint
 
+pytestmark = pytest.mark.commands
+
 ENDLESS = ["--model", "linear", "--epochs", "1000000", "--batch_size", "32", "--log_every", "5", "--device", "cpu"]
 ENDLESS += ["--schedule", "constant", "--checkpoint_every", "10"]
 

@@ -19,6 +19,8 @@ from mnist_paddle.experiment import checkpoint
 from mnist_paddle.system import gpus, startup
 from mnist_paddle.system.signals import STOP_SIGNALS, StopRequest, default_signals
 
+pytestmark = pytest.mark.commands
+
 pty = pytest.importorskip("pty")  # Windows has no terminals of this kind, and other signals
 
 QUICK = ["--model", "linear", "--epochs", "1", "--device", "cpu", "--threads", "1", "--dataset", "custom", "--log_every", "1"]
