@@ -2,10 +2,9 @@
 
 import math
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from ..system.console import Log
 from ..system.paths import StrPath
 from . import sources
 from .formats.arrays import DIGITS, Raw
+from .formats.labels import MAX_CLASSES, check_names
 from .splits import with_test, with_validation
 
 DATASETS = Registry("dataset", given=("data_dir", "say"))
@@ -24,7 +24,6 @@ DATASETS = Registry("dataset", given=("data_dir", "say"))
 MNIST_PIXELS = (33.3184, 78.5675)
 COURSE = ("mnist", "fashion_mnist")  # the last 10,000 of their training images validate, as in the course
 SPLITTING = ("auto", "stratified", "last")  # --validation_split
-MAX_CLASSES, LONGEST_NAME = 1000, 100
 
 
 @dataclass(frozen=True)
@@ -61,20 +60,6 @@ def require_labels(labels: np.ndarray, classes: int, where: str = "") -> None:
         raise UsageError(f"{where}labels must be 0 to {classes - 1}; got {labels.min()} to {labels.max()}")
 
 
-def class_names(names: Iterable) -> tuple:
-    """The names of 2 to 1,000 classes as text. Raises `UsageError` for other counts, no text, and names used twice."""
-    names = tuple(str(name) for name in names)
-    if not 1 <= len(names) <= MAX_CLASSES:
-        raise UsageError(f"{len(names):,} classes; a dataset has 2 to {MAX_CLASSES:,}")
-    for name in names:
-        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
-            raise UsageError(f"{name[:40]!r} can't name a class; names are 1 to {LONGEST_NAME} printable characters")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"two classes are called {twice!r}; names must differ")
-    return names
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Three splits, the names of their classes and their source. Labels count into `classes`."""
@@ -91,7 +76,7 @@ class Dataset:
     constants: Optional[tuple] = None  # mean and standard deviation to normalize with; None: those of the training images
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", class_names(self.classes))
+        object.__setattr__(self, "classes", check_names(self.classes))
         for name in ("train", "validation", "test"):
             labels = getattr(self, name).labels
             require_labels(labels, len(self.classes), f"{self.name}, {name}: ")
@@ -137,19 +122,23 @@ def fashion_mnist(data_dir: Optional[StrPath], log: Log, /) -> tuple:
 @DATASETS.register
 def custom(data_dir: Optional[StrPath], log: Log, /) -> tuple:
     """Your own digits from the file or folder given by --data_dir."""
-    if data_dir is None:
-        raise UsageError("--dataset custom requires --data_dir, the file or folder with your digits")
-    raw, source = sources.read_local(data_dir)
-    log(f"dataset loaded from {source}")
-    return raw, source
+    return _read_own(
+        sources.read_local, data_dir, log, "--dataset custom requires --data_dir, the file or folder with your digits"
+    )
 
 
 @DATASETS.register
 def pictures(data_dir: Optional[StrPath], log: Log, /) -> tuple:
     """Your own pictures in class folders, each cut out and centered as MNIST's digits are."""
+    return _read_own(
+        sources.read_pictures, data_dir, log, "--dataset pictures requires --data_dir, the folder with your class folders"
+    )
+
+
+def _read_own(read: Callable[[StrPath], tuple], data_dir: Optional[StrPath], log: Log, missing: str) -> tuple:
     if data_dir is None:
-        raise UsageError("--dataset pictures requires --data_dir, the folder with your class folders")
-    raw, source = sources.read_pictures(data_dir)
+        raise UsageError(missing)
+    raw, source = read(data_dir)
     log(f"dataset loaded from {source}")
     return raw, source
 

@@ -7,7 +7,8 @@ from typing import Optional
 import paddle
 
 from ..config import make_config, settings_of
-from ..data.dataset import MNIST_PIXELS, class_names
+from ..data.dataset import MNIST_PIXELS
+from ..data.formats.labels import check_names
 from ..errors import UsageError
 from ..metrics import DIGITS
 from ..system.global_state import fresh_global_state
@@ -66,7 +67,7 @@ def recorded_classes(progress: dict, path: StrPath) -> tuple:
     names = progress.get("classes", list(DIGITS))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{path}: the checkpoint's classes are {str(names)[:60]}; they do not come from a run")
-    return class_names(names)
+    return check_names(names)
 
 
 def recorded_normalization(progress: dict, path: StrPath) -> tuple:

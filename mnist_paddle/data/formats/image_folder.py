@@ -13,11 +13,11 @@ from ...system.paths import StrPath
 from ..pictures import SURE, Digit, to_digit
 from .arrays import Raw
 from .decode import SMALL_VALUES, decode_file
+from .labels import MAX_CLASSES
 from .streams import entries, readable
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 SPLITS.update({"test": "test", "testing": "test"})
-MAX_CLASSES = 1000
 # What systems leave in folders, beside hidden files; in lower case.
 JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r")
 FOLDERS = "class folders such as 0 to 9"

@@ -176,17 +176,17 @@ def _doubts(counts: np.ndarray, classes: tuple) -> list:
 # The names of the classes
 
 
-def check_names(names: Iterable, where: object) -> tuple:
-    """Names of classes as text, no two alike. Raises `UsageError`."""
-    names = tuple(str(name) for name in names)
+def check_names(names: Iterable, where: object = "") -> tuple:
+    """The names of 2 to 1,000 classes as text. Raises `UsageError` (of `where`) for other counts, no text, and repeated names."""
+    names, place = tuple(str(name) for name in names), f"{where}: " if where else ""
     if not 1 <= len(names) <= MAX_CLASSES:
-        raise UsageError(f"{where}: {len(names):,} names of classes; a data set has 2 to {MAX_CLASSES:,}")
+        raise UsageError(f"{place}{len(names):,} {'names of ' if where else ''}classes; a dataset has 2 to {MAX_CLASSES:,}")
     for name in names:
         if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
-            raise UsageError(f"{where}: {name[:40]!r} can't name a class; use 1 to {LONGEST_NAME} printable characters")
+            raise UsageError(f"{place}{name[:40]!r} can't name a class; names are 1 to {LONGEST_NAME} printable characters")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"{where}: two classes are called {twice!r}; names must differ")
+        raise UsageError(f"{place}two classes are called {twice!r}; names must differ")
     return names
 
 
