@@ -17,6 +17,7 @@ from ..data.checks import announce
 from ..data.corrections import correct
 from ..data.dataset import COURSE, Dataset, Split, few, read_raw, require_labels, split_raw
 from ..data.formats.arrays import Raw
+from ..data.formats.decode import SUFFIXES
 from ..distributed import communication
 from ..system import signals, startup
 from ..system.files import to_json
@@ -27,7 +28,6 @@ from .command_line import import_plugins
 if TYPE_CHECKING:
     from ..experiment.load import TrainedModel
 
-PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".heic", ".tif", ".tiff")
 SPLITS = ("train", "validation", "test")
 
 
@@ -99,7 +99,7 @@ def source_of(arguments: argparse.Namespace, settings: dict) -> tuple[str, Optio
     """The name and the place of the data. A file or folder alone is the user's own, unless the run's dataset reads it."""
     if arguments.data_dir is not None:
         suffix = Path(arguments.data_dir).suffix.lower()
-        if suffix in PICTURES and Path(arguments.data_dir).is_file():
+        if suffix in SUFFIXES and Path(arguments.data_dir).is_file():
             raise UsageError(f"{arguments.data_dir} is a picture without a label: mnist-paddle predict {arguments.run} PICTURE")
         own = settings["dataset"] not in (*COURSE, "arrays")
         return arguments.dataset or (settings["dataset"] if own else "custom"), arguments.data_dir

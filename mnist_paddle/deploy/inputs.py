@@ -13,14 +13,11 @@ from PIL import Image
 
 from ..data.brightness import brightness
 from ..data.dataset import Dataset, Split
-from ..data.formats.decode import SUFFIXES, decode, decode_file, from_numbers, from_pillow
-from ..data.formats.image_folder import visible
-from ..data.formats.streams import MAX_BYTES, first_bytes
+from ..data.formats.decode import SUFFIXES, decode, decode_file, from_numbers, from_pillow, is_picture
+from ..data.formats.streams import MAX_BYTES, entries, first_bytes
 from ..data.formats.unlabeled import read_unlabeled
 from ..errors import UsageError
 
-# The first bytes of picture files; HEIC and AVIF have them at position 4.
-SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", *(f"P{kind}".encode() for kind in range(1, 7)))
 MAX_DEPTH = 8  # folders within folders
 
 
@@ -31,12 +28,6 @@ class Input:
     name: str
     gray: np.ndarray
     is_image: bool = False
-
-
-def is_picture(head: bytes) -> bool:
-    """Whether a file with these first 16 bytes is a picture."""
-    netpbm = head[:1] == b"P" and not head[2:3].isspace() and head[2:3] != b"#"
-    return (head.startswith(SIGNATURES) and not netpbm) or head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def read_inputs(word: str, errors: list, notes: list) -> Iterator[Input]:
@@ -104,7 +95,7 @@ def _pictures_below(folder: Path, depth: int) -> tuple:
     """The picture files in a folder and below, in the order of their paths, and the other files."""
     pictures: list = []
     others: list = []
-    for path in visible(folder):
+    for path in entries(folder):
         if path.is_dir():
             if depth:
                 for files, more in zip((pictures, others), _pictures_below(path, depth - 1)):

@@ -12,7 +12,7 @@ from .columns import NO_LABEL, find_roles
 from .labels import MAX_CLASSES, names_beside
 from .names import parse_name
 from .scale import find_scale
-from .tables import Table, read_table
+from .tables import Table, is_number, read_table
 
 
 def read_csv(path: StrPath) -> Raw:
@@ -47,7 +47,7 @@ def read_part(path: StrPath) -> tuple:
     roles = find_roles(table)
     words = [column for column in roles.pixels if column in table.texts]
     if words:
-        row = next(row for row, text in enumerate(table.texts[words[0]]) if not _is_float(text))
+        row = next(row for row, text in enumerate(table.texts[words[0]]) if not is_number(text))
         raise UsageError(f"{path}: line {table.lines[row]}: contains something that is not a number")
     pixels = table.numbers[:, _slice([table.columns.index(column) for column in roles.pixels])]
     _check_pixels(table, pixels)
@@ -64,14 +64,6 @@ def _slice(columns: list) -> Union[slice, list]:
     """A slice where the columns stand side by side, which saves a copy."""
     together = columns == list(range(columns[0], columns[0] + len(columns)))
     return slice(columns[0], columns[0] + len(columns)) if together else columns
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_pixels(table: Table, pixels: np.ndarray) -> None:

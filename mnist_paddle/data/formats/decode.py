@@ -16,6 +16,8 @@ MAX_PIXELS = 50_000_000  # more than a photograph; less than a decompression bom
 # Without EPS, for which Pillow would start another program.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = tuple(".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .heic .heif .avif".split())
+# The first bytes of picture files; HEIC, AVIF and WebP have them further on.
+SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", *(f"P{kind}".encode() for kind in range(1, 7)))
 HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")  # brands in the first bytes
 SMALL_VALUES = "of more than 8 bits hold only 0 to 255"
 DEPTHS = (255, 1023, 4095, 16383, 65535)  # 8, 10, 12, 14, 16 bits
@@ -28,6 +30,12 @@ class Picture:
     gray: np.ndarray
     change: str = ""
     white: float = 255
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file with these first 16 bytes, or more, is a picture."""
+    netpbm = head[:1] == b"P" and not head[2:3].isspace() and head[2:3] != b"#"
+    return (head.startswith(SIGNATURES) and not netpbm) or head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def decode_file(path: StrPath) -> Picture:

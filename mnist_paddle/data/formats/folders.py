@@ -6,10 +6,11 @@ from typing import NamedTuple, Optional
 from ...errors import UsageError
 from .arrays import Raw
 from .csv_files import read_csv_files
+from .decode import SUFFIXES, is_picture
 from .idx import read_idx_files
 from .image_folder import SPLITS, read_image_folder
 from .keys import checked_parts
-from .kinds import READERS, csv_has_label, is_picture, known_suffix, sniff
+from .kinds import READERS, csv_has_label, known_suffix, sniff
 from .names import dataset_key, parse_name
 from .npz import array_names, read_array_files
 from .parquet import read_table_files
@@ -17,7 +18,6 @@ from .streams import entries, first_bytes
 
 DEPTH, MAX_FOLDERS = 3, 2000
 PARTED = ("idx", "csv", "parquet", "arrays")  # data sets of several files
-SUFFIXES = ".png .jpg .jpeg .gif .bmp .tif .tiff .webp .pgm .ppm .pnm .heic .heif".split()
 
 
 class Candidate(NamedTuple):

@@ -18,8 +18,6 @@ from .streams import entries, readable
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 SPLITS.update({"test": "test", "testing": "test"})
-# What systems leave in folders, beside hidden files; in lower case.
-JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r")
 FOLDERS = "class folders such as 0 to 9"
 
 
@@ -43,7 +41,7 @@ def read_image_folder(folder: StrPath, form: str = "auto") -> Raw:
     `UsageError` for unreadable images and files in unexpected places.
     """
     folder = Path(folder)
-    names = [path.name for path in visible(folder) if path.is_dir()]
+    names = [path.name for path in entries(folder) if path.is_dir()]
     parts = {"all": folder}
     if any(name.lower() in SPLITS for name in names):
         parts = _split_folders(folder, names)
@@ -66,11 +64,6 @@ def read_image_folder(folder: StrPath, form: str = "auto") -> Raw:
     return Raw("image folder", splits, _notes(files, skipped), [*findings, *_doubtful_classes(classes)], classes)
 
 
-def visible(folder: Path) -> list:
-    """The contents of a folder, sorted, without hidden files and what systems leave there."""
-    return [path for path in entries(folder) if path.name.lower() not in JUNK]
-
-
 def class_name(folder: Path) -> str:
     """The name of a class: that of its folder, in the one of Unicode's forms that does not depend on the system.
 
@@ -91,7 +84,7 @@ def class_order(names: Collection[str]) -> tuple:
 
 def _split_folders(folder: Path, names: list) -> dict:
     """Split -> its folder. Raises `UsageError` for anything beside them, a split twice, and a missing one."""
-    for path in visible(folder):
+    for path in entries(folder):
         if path.name.lower() not in SPLITS or not path.is_dir():
             splits = [name for name in names if name.lower() in SPLITS]
             raise UsageError(f"{path}: unexpected; only {', '.join(splits)} may be in this folder")
@@ -106,23 +99,24 @@ def _split_folders(folder: Path, names: list) -> dict:
 
 def _class_folders(folder: Path) -> list:
     """The class folders of a split. Raises `UsageError` for files beside them."""
-    for path in visible(folder):
+    for path in entries(folder):
         if not path.is_dir():
             raise UsageError(f"{path}: unexpected; only {FOLDERS} may be in this folder")
-    return visible(folder)
+    return entries(folder)
 
 
 def _read_classes(folder: Path, split: str, classes: tuple, form: str, skipped: Counter) -> Iterator[_File]:
     """The pictures of the class folders, each as its own look decides."""
     for place in sorted(_class_folders(folder), key=lambda path: classes.index(class_name(path))):
-        for path in visible(place):
+        label, contents = classes.index(class_name(place)), entries(place)
+        for path in contents:
             if path.is_dir():
                 raise UsageError(f"{path}: a folder within a class folder; put its pictures into {place}")
             picture = decode_file(path)
             digit = to_digit(picture.gray, form)
-            yield _File(split, classes.index(class_name(place)), path, digit, picture.change, picture.white)
+            yield _File(split, label, path, digit, picture.change, picture.white)
         with readable(place):
-            hidden = len(list(place.iterdir())) - len(visible(place))
+            hidden = len(list(place.iterdir())) - len(contents)
         skipped["hidden"] += hidden
 
 

@@ -8,6 +8,7 @@ from .archives import archive_kind
 from .columns import has_label
 from .containers import read_pickle
 from .csv_files import read_csv
+from .decode import is_picture
 from .idx import is_idx, read_idx_with_siblings
 from .npz import read_npy, read_npz
 from .parquet import read_table_file
@@ -25,7 +26,6 @@ READERS = {
     "parquet": read_table_file,
 }
 HEAD = 1 << 16
-PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"P2", b"P3")
 # Formats that are named, not read: first bytes -> what to do.
 REMEDIES = {
     b"\x89HDF\r\n": "an HDF5 file; save its arrays with numpy.savez(FILE, x_train=..., y_train=...)",
@@ -62,11 +62,6 @@ def sniff(path: StrPath) -> str:
         return "csv"
     supported = "IDX, mnist.json.gz, mnist.pkl.gz, mnist.npz, a CSV of label and 784 pixels, or a folder of images"
     raise UsageError(f"{path}: starts with {head[:8].hex(' ')}, which is not a supported format: {supported}")
-
-
-def is_picture(head: bytes) -> bool:
-    """Whether a file starts like one of the picture formats, HEIC and WebP among them."""
-    return head.startswith(PICTURES) or head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def _looks_like_csv(head: bytes) -> bool:
