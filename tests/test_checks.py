@@ -253,3 +253,13 @@ def test_what_the_reader_found_comes_with_the_rest():
 def test_class_names_are_printed_on_one_line():
     assert readable("a\nb\x1b") == "a\\nb\\x1b"
     assert len(readable("x" * 500)) == 30
+
+
+def test_of_a_test_part_alone_all_that_the_reader_doubts_is_said():
+    none = (np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8))
+    lines = []
+    alone = Dataset(
+        "custom", Split(*none), Split(*none), Split(*make_digits(20, 13)), findings=["train.csv: which is the label?"]
+    )
+    announce(alone, lines.append, test_only=True)
+    assert lines == ["warning: train.csv: which is the label?"]

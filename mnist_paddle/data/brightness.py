@@ -19,8 +19,8 @@ def blank(dataset: Dataset) -> list[Finding]:
         flat = split.images.reshape(len(split), -1)
         blank = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
         if len(blank):
-            text = f"{name}: {len(blank):,} empty or constant images, the first at index {blank[0]:,}"
-            findings.append(Finding(WARNING, text, examples(name, blank)))
+            text = f"{len(blank):,} empty or constant images, the first at index {blank[0]:,}"
+            findings.append(Finding(WARNING, text, examples(name, blank), name))
     return findings
 
 
@@ -49,10 +49,10 @@ def _darkness(name: str, brightest: np.ndarray, inked: np.ndarray, step: int) ->
     if len(dark) <= MIXED * inked.sum():
         return []
     if len(dark) > 0.9 * inked.sum():
-        text = f"{name}: nearly black, no pixel above {brightest[dark].max()} of 255; was the file's scale 0 to 1?"
+        text = f"nearly black, no pixel above {brightest[dark].max()} of 255; was the file's scale 0 to 1?"
     else:
-        text = f"{name}: {_share(dark, inked)} images are nearly black (no pixel above {DARK_LIMIT - 1} of 255)"
-    return [Finding(WARNING, text, examples(name, dark * step))]
+        text = f"{_share(dark, inked)} images are nearly black (no pixel above {DARK_LIMIT - 1} of 255)"
+    return [Finding(WARNING, text, examples(name, dark * step), name)]
 
 
 def _polarity(name: str, border: np.ndarray, inked: np.ndarray, step: int) -> list[Finding]:
@@ -61,14 +61,14 @@ def _polarity(name: str, border: np.ndarray, inked: np.ndarray, step: int) -> li
     gray = np.flatnonzero(inked & (border >= GRAY_LIMIT) & (border < LIGHT_LIMIT))
     share = len(light) / inked.sum()
     if share > 1 - MIXED:
-        text = f"{name}: dark on light (the border is bright); the networks expect white on black"
-        return [Finding(WARNING, text, examples(name, light * step))]
+        text = "dark on light (the border is bright); the networks expect white on black"
+        return [Finding(WARNING, text, examples(name, light * step), name)]
     if share > MIXED:
-        text = f"{name}: mixed polarity: {_share(light, inked)} images are dark on light, the others light on dark"
-        return [Finding(WARNING, text, examples(name, light * step))]
+        text = f"mixed polarity: {_share(light, inked)} images are dark on light, the others light on dark"
+        return [Finding(WARNING, text, examples(name, light * step), name)]
     if len(gray) > 0.5 * inked.sum():
-        text = f"{name}: gray ground, median border {np.median(border[gray]):.0f} of 255 in {_share(gray, inked)} images"
-        return [Finding(WARNING, text, examples(name, gray * step))]
+        text = f"gray ground, median border {np.median(border[gray]):.0f} of 255 in {_share(gray, inked)} images"
+        return [Finding(WARNING, text, examples(name, gray * step), name)]
     return []
 
 
@@ -86,6 +86,6 @@ def _drift(means: dict) -> list[Finding]:
         spread = max(np.sqrt((values.var() + train.var()) / 2), 1e-9)
         error = np.sqrt(values.var() / len(values) + train.var() / len(train)) + 1e-9
         if abs(difference) > DRIFT * spread and abs(difference) > 5 * error:
-            text = f"{name}: mean brightness {values.mean():.1f}, in train {train.mean():.1f}: were they made in the same way?"
-            findings.append(Finding(WARNING, text))
+            text = f"mean brightness {values.mean():.1f}, in train {train.mean():.1f}: were they made in the same way?"
+            findings.append(Finding(WARNING, text, part=name))
     return findings

@@ -1,12 +1,13 @@
 """What is doubtful in a dataset: parts, classes, brightness, duplicates. One line each, with examples to look at."""
 
+from dataclasses import replace
 from typing import Callable
 
 import numpy as np
 
 from ..errors import UsageError
 from .brightness import blank, brightness
-from .dataset import Dataset
+from .dataset import Dataset, few
 from .duplicates import near_pairs, same_images
 from .findings import NOTE, PARTS, WARNING, Finding, parts, readable
 
@@ -35,17 +36,13 @@ def _merged(findings: list[Finding]) -> list[Finding]:
     """One line for what is true of several parts: "train, test: dark on light"."""
     groups: dict[tuple, list] = {}
     for finding in findings:
-        part, _, rest = finding.text.partition(": ")
-        key = (finding.severity, rest) if part in PARTS else (finding.severity, finding.text, "")
-        groups.setdefault(key, []).append(finding)
-    merged = []
-    for (severity, text, *_), group in groups.items():
-        if len(group) == 1:
-            merged.append(group[0])
-        else:
-            names = ", ".join(finding.text.partition(": ")[0] for finding in group)
-            merged.append(Finding(severity, f"{names}: {text}", sum((finding.examples for finding in group), ())))
-    return merged
+        groups.setdefault((finding.severity, finding.what, bool(finding.part)), []).append(finding)
+    return [
+        replace(
+            group[0], part=", ".join(filter(None, (each.part for each in group))), examples=sum((e.examples for e in group), ())
+        )
+        for group in groups.values()
+    ]
 
 
 def everything(dataset: Dataset, thorough: bool = False) -> list[Finding]:
@@ -62,7 +59,7 @@ def announce(dataset: Dataset, log: Callable[[str], None], strict: bool = False,
     """
     findings = everything(dataset)
     if test_only:
-        findings = [finding for finding in findings if not finding.text.startswith(PARTS[:2])]
+        findings = [finding for finding in findings if finding.part in ("", "test")]
     remedy = f"look at them: {_command(dataset)}"
     for severity in (NOTE, WARNING):
         texts = [finding.text for finding in findings if finding.severity == severity]
@@ -85,11 +82,6 @@ def _command(dataset: Dataset) -> str:
     return " ".join(["mnist-paddle data", *(f"--{name} {shlex.quote(str(value))}" for name, value in flags.items())])
 
 
-def _listed(names: list, most: int = 10) -> str:
-    text = ", ".join(map(readable, names[:most]))
-    return text if len(names) <= most else f"{text} and {len(names) - most} more"
-
-
 # Parts and classes
 
 
@@ -99,17 +91,17 @@ def _classes(dataset: Dataset) -> list[Finding]:
     counts = {name: np.bincount(getattr(dataset, name).labels, minlength=len(dataset.classes)) for name in PARTS}
     for name, count in counts.items():
         if not count.sum():
-            findings.append(Finding(NOTE if name == "validation" else WARNING, f"{name}: no images"))
+            findings.append(Finding(NOTE if name == "validation" else WARNING, "no images", part=name))
         elif (count > 0).sum() == 1:
             only = readable(dataset.classes[int(count.argmax())])
-            findings.append(Finding(WARNING, f"{name}: all {count.sum():,} images are of class {only}"))
+            findings.append(Finding(WARNING, f"all {count.sum():,} images are of class {only}", part=name))
         elif not count.all():
             findings.append(_missing(dataset, name, count))
     present = counts["train"][counts["train"] > 0]
     if len(present) > 1 and present.max() >= FEW and (times := present.max() / present.min()) >= RARE:
         large, small = (readable(dataset.classes[int(index)]) for index in _extremes(counts["train"]))
-        text = f"train: class {large} has {present.max():,} images, class {small} {present.min():,} ({times:.0f} times fewer)"
-        findings.append(Finding(WARNING if times >= VERY_RARE else NOTE, text))
+        text = f"class {large} has {present.max():,} images, class {small} {present.min():,} ({times:.0f} times fewer)"
+        findings.append(Finding(WARNING if times >= VERY_RARE else NOTE, text, part="train"))
     return [*findings, *_proportions(counts)]
 
 
@@ -117,7 +109,7 @@ def _missing(dataset: Dataset, name: str, count: np.ndarray) -> Finding:
     """Classes without images; harmless only where a part is too small for all classes."""
     names = [dataset.classes[index] for index in np.flatnonzero(count == 0)]
     small = name != "train" and count.sum() < 5 * len(count)
-    return Finding(NOTE if small else WARNING, f"{name}: no image of class {_listed(names)}")
+    return Finding(NOTE if small else WARNING, f"no image of class {few([readable(name) for name in names], 10)}", part=name)
 
 
 def _extremes(count: np.ndarray) -> tuple:
@@ -133,7 +125,9 @@ def _proportions(counts: dict) -> list[Finding]:
         if train.sum() and counts[name].sum() >= 5 * len(train):
             distance = np.abs(train / train.sum() - counts[name] / counts[name].sum()).sum() / 2
             if distance > 0.3:
-                findings.append(Finding(WARNING, f"{name}: other class proportions than train ({100 * distance:.0f} % differ)"))
+                findings.append(
+                    Finding(WARNING, f"other class proportions than train ({100 * distance:.0f} % differ)", part=name)
+                )
     return findings
 
 
@@ -154,12 +148,12 @@ def _duplicates(dataset: Dataset) -> list[Finding]:
         within = [pair for pair in pairs if pair[1][0] == name == pair[0][0]]
         if within:
             severity = WARNING if len(within) > REPEATED * len(split) else NOTE
-            findings.append(Finding(severity, f"{name}: {len(within):,} duplicate images", tuple(within)))
+            findings.append(Finding(severity, f"{len(within):,} duplicate images", tuple(within), name))
         for before in PARTS[: PARTS.index(name)]:
             across = [pair for pair in pairs if pair[1][0] == name and pair[0][0] == before]
             if across:
                 severity = WARNING if len(across) > max(FEW_PAIRS, LEAKED * len(split)) else NOTE
-                findings.append(Finding(severity, f"{name}: {len(across):,} images are also in {before}", tuple(across)))
+                findings.append(Finding(severity, f"{len(across):,} images are also in {before}", tuple(across), name))
     return findings
 
 
@@ -173,8 +167,8 @@ def _near_duplicates(dataset: Dataset) -> list[Finding]:
             if pairs:
                 severity = WARNING if len(pairs) > max(FEW_PAIRS, LEAKED * looked) else NOTE
                 of = "" if looked == len(present[name]) else f" of {looked:,} looked at"
-                text = f"{name}: {len(pairs):,} images{of} are near-duplicates of images in {before} (shifted, noisy, augmented?)"
-                findings.append(Finding(severity, text, pairs))
+                text = f"{len(pairs):,} images{of} are near-duplicates of images in {before} (shifted, noisy, augmented?)"
+                findings.append(Finding(severity, text, pairs, name))
     return findings
 
 

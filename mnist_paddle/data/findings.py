@@ -15,11 +15,14 @@ class Finding:
     """A line about a dataset. `examples`: (part, index) of images, or pairs of these."""
 
     severity: str  # "note": true and harmless; "warning": doubtful
-    text: str
+    what: str
     examples: tuple = ()
+    part: str = ""  # or several, joined by commas; "": the whole
 
-    def __str__(self) -> str:
-        return self.text
+    @property
+    def text(self) -> str:
+        """The line, with the part that it is about."""
+        return f"{self.part}: {self.what}" if self.part else self.what
 
 
 def readable(name: str, most: int = 30) -> str:

@@ -120,8 +120,7 @@ def _from_table(path: Path, name: str, notes: list) -> Iterator[Input]:
 def _doubtful(images: np.ndarray) -> list:
     """What is doubtful about the brightness of images that are predicted as they are: dark on light, nearly black."""
     split = Split(images, np.zeros(len(images), np.uint8))
-    findings = brightness(Dataset("images", split.slice(0, 0), split.slice(0, 0), split), 2000)
-    return [finding.text.partition(": ")[2] for finding in findings]
+    return [finding.what for finding in brightness(Dataset("images", split.slice(0, 0), split.slice(0, 0), split), 2000)]
 
 
 def from_object(picture: Any) -> Input:
