@@ -7,22 +7,19 @@ SMALL = 64  # side at which polarity and ground are estimated
 EVEN = 10  # gray values that the pixels of an even ground may differ from its median
 
 
-def reduced(gray: np.ndarray, side: int) -> np.ndarray:
-    """A picture uint8 [h, w] averaged down until no side exceeds `side`; float32."""
-    height, width = gray.shape
-    scale = side / max(height, width)
-    if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        return np.asarray(Image.fromarray(gray).convert("F").resize(size, Image.Resampling.BOX))
-    return gray.astype(np.float32)
-
-
-def reduced_floats(values: np.ndarray, side: int) -> np.ndarray:
-    """`reduced` for float [h, w]."""
+def reduced(values: np.ndarray, side: int) -> np.ndarray:
+    """A picture of any numbers [h, w] averaged down until no side exceeds `side`; float32."""
     height, width = values.shape
-    scale = min(1.0, side / max(height, width))
+    scale, values = side / max(height, width), values.astype(np.float32)
+    if scale >= 1:
+        return values
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BOX))
+
+
+def border_of(values: np.ndarray) -> np.ndarray:
+    """The values along the border of [h, w], corners twice."""
+    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
 def otsu(values: np.ndarray) -> tuple:
@@ -85,7 +82,7 @@ def is_even(gray: np.ndarray, dark: bool) -> bool:
 def without_frame(gray: np.ndarray) -> np.ndarray:
     """A picture uint8 [h, w] without the edge of one gray that a scanner leaves around paper of a clearly different one."""
     height, width = gray.shape
-    edge = float(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
+    edge = float(np.median(border_of(gray)))
     away = np.abs(gray - edge) > EVEN
     rows, columns = away.mean(axis=1) > 0.5, away.mean(axis=0) > 0.5
     if not rows.any() or not columns.any():
@@ -97,7 +94,7 @@ def without_frame(gray: np.ndarray) -> np.ndarray:
         return gray
     inside = gray[top:bottom, left:right]
     inside = inside[2:-2, 2:-2] if min(inside.shape) > 20 else inside  # without a soft edge
-    border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]]).astype(np.float64)
+    border = border_of(inside).astype(np.float64)
     paper = np.abs(border - np.median(border)) <= 2 * EVEN
     return inside if paper.mean() > 0.9 and abs(np.median(border) - edge) > 60 else gray
 
@@ -109,7 +106,7 @@ def above_ground(values: np.ndarray, even: bool = False) -> np.ndarray:
     """
     if even:
         return values.astype(np.float64) - float(np.median(values[values <= otsu(values)[0]]))
-    small = reduced_floats(values, SMALL)
+    small = reduced(values, SMALL)
     base = ground = surface(small, 0.3)
     for _ in range(3):
         level = small - ground

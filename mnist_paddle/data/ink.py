@@ -9,7 +9,7 @@ from typing import Optional
 import numpy as np
 from PIL import Image
 
-from .ground import SMALL, above_ground, blurred, is_even, otsu, reduced, surface
+from .ground import SMALL, above_ground, blurred, border_of, is_even, otsu, reduced, surface
 from .regions import boxes_of, cut_touching, drop_frames, drop_margins_and_specks, group_digits, label_regions
 
 AREA = 120_000  # pixels to which larger pictures are reduced before ink is cut out
@@ -52,7 +52,7 @@ def evidence(gray: np.ndarray) -> np.ndarray:
     corner = max(1, min(values.shape) // 8)
     ends = slice(None, corner), slice(-corner, None)
     corners = np.median([lightness[rows, columns].mean() for rows in ends for columns in ends])
-    border = np.concatenate([lightness[0], lightness[-1], lightness[:, 0], lightness[:, -1]]).mean()
+    border = border_of(lightness).mean()
     skewness = (2 * share - 1) / np.sqrt(share * (1 - share))
     return np.array([np.tanh(skewness / 2), 2 * border - 1, 2 * corners - 1, 2 * share - 1])
 
@@ -62,7 +62,7 @@ WEIGHTS = np.array([1.5, 2.5, 3.0, 1.0])  # fitted by logistic regression on mad
 
 def darkness(gray: np.ndarray) -> float:
     """Log-odds that a picture uint8 [h, w] has dark ink on light ground; negative for light ink on dark ground."""
-    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    border = border_of(gray)
     if border.max() <= 16 and gray.mean() < 110:  # spares sets in MNIST's format the long look
         return -7.0
     return float(evidence(gray) @ WEIGHTS)
@@ -115,7 +115,7 @@ def on_paper(gray: np.ndarray) -> np.ndarray:
     """
     values = reduced(gray, 2 * SMALL)
     light = values > otsu(values)[0]
-    edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
+    edge = border_of(light)
     if edge.mean() > 0.2 or not 0.1 < light.mean() < 0.85:
         return gray
     labels = label_regions(light)

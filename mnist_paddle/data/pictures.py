@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ..errors import UsageError
-from .ground import is_even, otsu, reduced, without_frame
+from .ground import border_of, is_even, otsu, reduced, without_frame
 from .ink import Ink, darkness, find_ink, find_strength, on_paper
 
 SIDE, BOX = 28, 20
 FORMS = ("auto", "whole", "mnist")
 SURE = 2.0  # log-odds: a picture whose polarity differs from its set's by more is an exception
-GREY = 40  # of 255: a ground that is lighter is not black
+GRAY = 40  # of 255: a ground that is lighter is not black
 OFF_CENTER = 4.5  # pixels; MNIST's are within 1, and what users make at 28x28 within 4
 PHOTOGRAPH = 48  # pixels; what is smaller is taken for a drawing
 THIN = 2.0  # pixels of 20: strokes of thinner pens are widened to it, as MNIST has about 2 to 4
@@ -67,8 +67,8 @@ def to_digit(gray: np.ndarray, form: str = "auto", dark: Optional[bool] = None) 
 def _with_black_ground(digit: Digit) -> Digit:
     """The digit as it is, or with its ground made black where that is gray and clearly differs from the ink."""
     image = digit.image
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    if np.median(border) <= GREY or otsu(image.astype(np.float32))[1] < 0.6:
+    border = border_of(image)
+    if np.median(border) <= GRAY or otsu(image.astype(np.float32))[1] < 0.6:
         return digit
     strength = find_strength(image.astype(np.float32))
     return digit if strength is None else replace(digit, image=(255 * strength).round().astype(np.uint8), evened=True)
@@ -83,7 +83,7 @@ def split_digits(gray: np.ndarray, dark: Optional[bool] = None) -> list:
 
 def in_mnist_form(image: np.ndarray) -> bool:
     """Whether a 28x28 image, white on black, is framed nearly as MNIST's: a black border, the center of mass near the middle."""
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    border = border_of(image)
     total = image.sum(dtype=np.float64)
     if total == 0 or border.mean() > 40:
         return False
