@@ -1,7 +1,6 @@
 """Download or read a dataset and inspect it: its source, splits and classes, whatever is doubtful, and labels that look wrong."""
 
 import argparse
-import sys
 
 import numpy as np
 
@@ -10,7 +9,8 @@ from mnist_paddle import UsageError, load_dataset
 from ..config import choices
 from ..data import checks, corrections, page
 from ..data.dataset import Dataset
-from ..data.findings import PARTS, WARNING, Finding, readable
+from ..data.findings import WARNING, Finding, readable
+from ..data.formats.arrays import PARTS
 from ..distributed import communication
 from ..system import signals, startup
 from ..system.files import to_json
@@ -25,16 +25,15 @@ def parse(argv: list) -> argparse.Namespace:
     """The command line."""
     parser = entry.CommandLine(prog="mnist-paddle data", description=__doc__)
     parser.add_argument("--dataset", default="mnist", help=f"one of {', '.join(choices('dataset'))} (default: mnist)")
-    parser.add_argument("--data_dir", "--data-dir", help="file or folder with the data (default: download)")
-    parser.add_argument("--validation_size", "--validation-size", type=int, help="default: a sixth, 10,000 of MNIST")
+    parser.add_argument("--data_dir", help="file or folder with the data (default: download)")
+    parser.add_argument("--validation_size", type=int, help="default: a sixth, 10,000 of MNIST")
     parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with datasets of your own")
     parser.add_argument("--corrections", metavar="FILE", help="JSON file with corrected labels")
     parser.add_argument("--report", metavar="FILE", help="write a page (HTML) with samples, counts and doubtful images")
     parser.add_argument("--audit", action="store_true", help="look for wrong labels: trains a network per fold, takes minutes")
-    parser.add_argument("--audit_folds", "--audit-folds", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--audit_folds", type=int, default=5, metavar="N", help="default: 5")
     parser.add_argument(
         "--audit_report",
-        "--audit-report",
         action="append",
         default=[],
         metavar="FILE",
@@ -121,7 +120,7 @@ def run_audit(arguments: argparse.Namespace, dataset: Dataset) -> list:
         from ..system.device import set_device
 
     set_device(arguments.device, arguments.threads)
-    return audit.audit(dataset, arguments.audit_folds, log=tell)
+    return audit.audit(dataset, arguments.audit_folds, log=entry.tell)
 
 
 def write_audit(arguments: argparse.Namespace, dataset: Dataset, findings: list[Finding], suspects: list) -> None:
@@ -136,12 +135,7 @@ def write_audit(arguments: argparse.Namespace, dataset: Dataset, findings: list[
             page.write(path, audit.suggestion(dataset, suspects))
         else:
             audit.draw(dataset, suspects, path)
-        tell(f"written: {path}")
-
-
-def tell(text: str) -> None:
-    """Print a message to stderr, beside the result."""
-    print(text, file=sys.stderr)
+        entry.tell(f"written: {path}")
 
 
 def main(argv: list) -> int:
@@ -149,7 +143,7 @@ def main(argv: list) -> int:
     arguments = parse(argv)
     communication.stand_alone()
     import_plugins(arguments.plugins)
-    dataset = load_dataset(arguments.dataset, arguments.data_dir, arguments.validation_size, log=tell)
+    dataset = load_dataset(arguments.dataset, arguments.data_dir, arguments.validation_size, log=entry.tell)
     if arguments.corrections is not None:
         dataset = corrections.correct(dataset, arguments.corrections)
     findings = checks.everything(dataset, thorough=True)
@@ -160,7 +154,7 @@ def main(argv: list) -> int:
         write_audit(arguments, dataset, findings, suspects)
     if arguments.report is not None:
         page.write(arguments.report, page.page(dataset, findings, suspects))
-        tell(f"written: {arguments.report}")
+        entry.tell(f"written: {arguments.report}")
     if arguments.json:
         print(to_json(report))
         return 0

@@ -72,6 +72,11 @@ def one_of(kind: str, options: Sequence[str]) -> Callable[[str], str]:
     return check
 
 
+def tell(text: str) -> None:
+    """Print a message to stderr, beside the result."""
+    print(text, file=sys.stderr)
+
+
 def script(main: Callable[[list], int]) -> NoReturn:
     """End the process with the status of `main(argv)`, or of the error it raises: how every script runs.
 

@@ -5,7 +5,6 @@ A set given by them is measured whole, or its test part if it has one.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -16,7 +15,7 @@ from mnist_paddle import UsageError
 from ..data.checks import announce
 from ..data.corrections import correct
 from ..data.dataset import COURSE, Dataset, Split, few, read_raw, require_labels, split_raw
-from ..data.formats.arrays import Raw
+from ..data.formats.arrays import PARTS, Raw
 from ..data.formats.decode import SUFFIXES
 from ..distributed import communication
 from ..system import signals, startup
@@ -28,8 +27,6 @@ from .command_line import import_plugins
 if TYPE_CHECKING:
     from ..experiment.load import TrainedModel
 
-SPLITS = ("train", "validation", "test")
-
 
 def parse(argv: list) -> argparse.Namespace:
     """The command line."""
@@ -37,7 +34,7 @@ def parse(argv: list) -> argparse.Namespace:
     parser.add_argument("run", help="run folder (its best weights) or a .safetensors file")
     parser.add_argument("--dataset", help="default: the one it was trained on")
     parser.add_argument("--data_dir", help="file or folder with the labeled images")
-    parser.add_argument("--split", type=entry.one_of("split", SPLITS), help=f"{', '.join(SPLITS)} (default: test)")
+    parser.add_argument("--split", type=entry.one_of("split", PARTS), help=f"{', '.join(PARTS)} (default: test)")
     parser.add_argument("--strict_data", action="store_true", help="refuse data about which there is a warning")
     parser.add_argument("--plugins", action="append", default=[], help="modules or .py files with the run's components")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
@@ -70,7 +67,7 @@ def chosen(arguments: argparse.Namespace, trained: "TrainedModel") -> tuple[str,
             "or give a file that holds them: --dataset custom --data_dir FILE"
         )
     name, data_dir = source_of(arguments, settings)
-    raw, source = read_raw(name, data_dir, tell)
+    raw, source = read_raw(name, data_dir, entry.tell)
     try:
         cut = {key: settings[key] for key in ("data_dir", "validation_size", "validation_split")}
         own = split_raw(raw, {"dataset": settings["dataset"] if name == "custom" else name, **cut}, source)
@@ -81,17 +78,17 @@ def chosen(arguments: argparse.Namespace, trained: "TrainedModel") -> tuple[str,
             raise
         own = None
     if own is not None and trained.data in ("", own.fingerprint()) and (trained.data or not given):
-        announce(own, tell, arguments.strict_data)
+        announce(own, entry.tell, arguments.strict_data)
         return name, arguments.split or "test", getattr(own, arguments.split or "test")
     if not given:
         raise UsageError(
             f"{run} was trained on other data than {name} from {source}: give that data by --data_dir "
             f"(--dataset custom for your own); to evaluate it on this data nevertheless, add --dataset {name}"
         )
-    tell(f"note: {name} from {source} is other data than {run} was trained on")
+    entry.tell(f"note: {name} from {source} is other data than {run} was trained on")
     part, split = other_part(raw, arguments.split, name, source)
     read = Dataset(name, split.slice(0, 0), split.slice(0, 0), split, source, raw.notes, raw.findings, raw.classes)
-    announce(read, tell, arguments.strict_data, test_only=True)
+    announce(read, entry.tell, arguments.strict_data, test_only=True)
     return name, part, with_labels_of(trained.classes, split, raw.classes, source)
 
 
@@ -133,14 +130,9 @@ def with_labels_of(known: tuple, split: Split, classes: tuple, source: str) -> S
         )
     if tuple(known[: len(classes)]) == tuple(classes):
         return split
-    tell(f"note: the classes of {source} are matched with those of the network by their names")
+    entry.tell(f"note: the classes of {source} are matched with those of the network by their names")
     labels = np.array([known.index(name) if name in known else 0 for name in classes], np.uint16)
     return Split(split.images, labels[split.labels.astype(np.int64)])
-
-
-def tell(text: str) -> None:
-    """Print a note to stderr, beside the result."""
-    print(text, file=sys.stderr)
 
 
 def show(result: dict) -> str:

@@ -8,9 +8,7 @@ import argparse
 import csv
 import io
 import itertools
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from ..data.pictures import FORMS
@@ -18,7 +16,7 @@ from ..deploy.inputs import read_inputs
 from ..distributed import communication
 from ..errors import UsageError
 from ..system import signals, startup
-from ..system.files import to_json, write_atomically
+from ..system.files import to_json, write_output
 from . import entry
 from .command_line import import_plugins
 
@@ -94,19 +92,6 @@ def submission(predictions: list, rows: set) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def write(path: str, data: bytes) -> None:
-    """Write a result. Raises `UsageError` where that is not possible."""
-    try:
-        write_atomically(Path(path), data)
-    except OSError as error:
-        raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
-
-
-def tell(text: str) -> None:
-    """Print a note to stderr, beside the result."""
-    print(text, file=sys.stderr)
-
-
 def recognize(arguments: argparse.Namespace) -> tuple[list, list, set]:
     """The predictions for all that can be read, the errors of the rest, the names of the images of tables."""
     errors: list = []
@@ -116,7 +101,7 @@ def recognize(arguments: argparse.Namespace) -> tuple[list, list, set]:
     first = next(inputs, None)  # before Paddle is imported, which takes seconds
     if first is None:
         for error in errors[:-1]:
-            tell(f"error: {error}")
+            entry.tell(f"error: {error}")
         raise errors[-1] if errors else UsageError("there is no picture to predict")
     startup.require_paddle()
     with signals.importing_paddle():
@@ -124,7 +109,7 @@ def recognize(arguments: argparse.Namespace) -> tuple[list, list, set]:
     recognizer = Recognizer(arguments.run, arguments.form)
     predictions = recognizer.predict(_noting_rows(itertools.chain([first], inputs), rows), arguments.split)
     for note in notes:
-        tell(note)
+        entry.tell(note)
     return predictions, errors, rows
 
 
@@ -148,13 +133,13 @@ def main(argv: list) -> int:
     else:
         print("\n".join([*map(line, predictions), *(readings(predictions) if arguments.split else ())]))
     if arguments.csv:
-        write(arguments.csv, submission(predictions, rows))
+        write_output(arguments.csv, submission(predictions, rows))
     if arguments.show:
         from ..deploy.show import draw_predictions
 
         picture = io.BytesIO()
         draw_predictions(predictions[:SHOWN], picture)
-        write(arguments.show, picture.getvalue())
+        write_output(arguments.show, picture.getvalue())
     for error in errors:
-        tell(f"error: {error}")
+        entry.tell(f"error: {error}")
     return 2 if errors else 0

@@ -9,7 +9,8 @@ from ..errors import UsageError
 from .brightness import blank, brightness
 from .dataset import Dataset, few
 from .duplicates import near_pairs, same_images
-from .findings import NOTE, PARTS, WARNING, Finding, parts, readable
+from .findings import NOTE, WARNING, Finding, parts, readable
+from .formats.arrays import PARTS
 
 SAMPLE = 2000  # images of a part whose brightness is looked at before a training; `thorough` looks at all
 MOST_LINES = 5  # of one severity that a training prints

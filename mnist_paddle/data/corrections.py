@@ -18,8 +18,8 @@ import numpy as np
 from ..errors import UsageError
 from ..system.paths import StrPath
 from .dataset import Dataset, Split
+from .formats.arrays import PARTS
 
-PARTS = ("train", "validation", "test")
 KEYS = ("fingerprint", "relabel", "leave_out")
 MOST_BYTES = 64 * 2**20
 INDEX = re.compile(r"0|[1-9][0-9]{0,8}")

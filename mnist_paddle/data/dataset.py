@@ -13,7 +13,7 @@ from ..registry import Registry, unknown
 from ..system.console import Log
 from ..system.paths import StrPath
 from . import sources
-from .formats.arrays import DIGITS, Raw
+from .formats.arrays import DIGITS, PARTS, Raw
 from .formats.labels import MAX_CLASSES, check_names
 from .splits import with_test, with_validation
 
@@ -77,7 +77,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_names(self.classes))
-        for name in ("train", "validation", "test"):
+        for name in PARTS:
             labels = getattr(self, name).labels
             require_labels(labels, len(self.classes), f"{self.name}, {name}: ")
 

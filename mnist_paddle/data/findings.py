@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .dataset import Dataset, Split
+from .formats.arrays import PARTS
 
-PARTS = ("train", "validation", "test")
 NOTE, WARNING = "note", "warning"
 
 

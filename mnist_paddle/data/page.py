@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
-from ..system.files import write_atomically
+from ..system.files import write_output
 from ..system.paths import StrPath
 from .dataset import Dataset
-from .findings import PARTS, WARNING, Finding, parts
+from .findings import WARNING, Finding, parts
+from .formats.arrays import PARTS
 
 MARK = '<meta name="generator" content="mnist-paddle data">'  # what tells an earlier report from a file of the user
 PNG_MARK = "suspect labels of mnist-paddle data --audit"  # the same in a figure's metadata
@@ -58,16 +59,8 @@ def _holds(path: Path, mark: str) -> bool:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file; see `write_bytes`."""
-    write_bytes(path, text.encode("utf-8", "replace"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all. Raises `UsageError` where that is not possible."""
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
+    """Write a text file, whole or not at all. Raises `UsageError` where that is not possible."""
+    write_output(path, text.encode("utf-8", "replace"))
 
 
 def page(dataset: Dataset, findings: list[Finding], suspects: Sequence = ()) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 
 from ..data import corrections, page
 from ..data.dataset import Dataset
-from ..data.findings import PARTS, readable
+from ..data.findings import readable
+from ..data.formats.arrays import PARTS
+from ..system.files import write_output
 from ..system.paths import StrPath
 from .confident import margins
 from .confident import suspects as find_suspects
@@ -122,4 +124,4 @@ def draw(dataset: Dataset, suspects: list[Suspect], png: StrPath) -> None:
     names = [[readable(dataset.classes[number], 6) for number in (suspect.label, suspect.better)] for suspect in chosen]
     captions, file = [f"{label} → {better}" for label, better in names], io.BytesIO()
     draw_suspects(images, captions, file, count=len(suspects), mark=page.PNG_MARK)
-    page.write_bytes(Path(png), file.getvalue())
+    write_output(Path(png), file.getvalue())

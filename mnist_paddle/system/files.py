@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
+
 # Error codes of file systems without fsync (CIFS, VirtualBox shared folders, some FUSE). A full or broken disk has others.
 CANNOT_FLUSH = {getattr(errno, name, None) for name in "EINVAL ENOTSUP EOPNOTSUPP ENOSYS ENOTTY".split()}
 # Folders can be writable but not readable.
@@ -45,6 +47,14 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the rename is durable only after the folder is flushed
         flush_folder(path.parent)
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """`write_atomically` for a file that the user asked for. Raises `UsageError` where that is not possible."""
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
 
 
 def flush_to_disk(descriptor: int) -> None:

@@ -13,6 +13,7 @@ from .labels import DIGITS, Names, names_beside, number_labels
 from .names import parse_name
 from .scale import Scale, apply_scale, find_scale
 
+PARTS = ("train", "validation", "test")  # of a data set, in this order
 SIDE = 28
 PIXELS = SIDE * SIDE
 MAX_IMAGES = 1_000_000

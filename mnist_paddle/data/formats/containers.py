@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...system.paths import StrPath
-from .arrays import Raw, assemble_file
+from .arrays import PARTS, Raw, assemble_file
 from .keys import as_array, find_parts
 from .streams import open_stream
 
@@ -107,7 +107,7 @@ def read_pickle(path: StrPath) -> Raw:
     pairs = isinstance(content, (tuple, list)) and len(content) in (2, 3)
     if not pairs or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in content):
         raise UsageError(f"{path}: a pickle, but not of two or three (images, labels) pairs, nor a dict of arrays")
-    names = ("train", "validation", "test") if len(content) == 3 else ("train", "test")
+    names = PARTS if len(content) == 3 else ("train", "test")
     return assemble_file("pickle", {name: tuple(map(as_array, pair)) for name, pair in zip(names, content)}, path)
 
 

@@ -8,13 +8,12 @@ import numpy as np
 
 from ...errors import UsageError
 from ...system.paths import StrPath
-from .arrays import MAX_IMAGES, PIXELS, SIDE, Raw, assemble
+from .arrays import MAX_IMAGES, PARTS, PIXELS, SIDE, Raw, assemble
 from .labels import names_beside
 from .names import COPY, parse_name
 from .streams import CHUNK, Stream, entries, first_bytes, open_stream, require_size
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-PARTS = ("train", "validation", "test", "all")
 
 
 def is_idx(head: bytes) -> bool:
@@ -61,7 +60,7 @@ def read_idx(path: StrPath) -> np.ndarray:
 def read_idx_files(paths: Iterable[Path], folder: StrPath) -> Raw:
     """Read the IDX files of one data set, told apart by their content and by train / val / t10k / test in their names."""
     files, notes = _by_role(paths)
-    parts = [part for part in PARTS if (part, "images") in files or (part, "labels") in files]
+    parts = [part for part in (*PARTS, "all") if (part, "images") in files or (part, "labels") in files]
     _require_whole(files, parts, folder)
     if parts == ["train"]:
         missing = " and ".join(other_part(files["train", kind].name, "t10k") for kind in ("images", "labels"))

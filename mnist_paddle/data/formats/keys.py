@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError
-from .arrays import PIXELS, SIDE
+from .arrays import PARTS, PIXELS, SIDE
 from .labels import LONGEST_NAME
 from .names import parse_name
 
 CLASS_NAMES = "classes class_names classnames label_names target_names labels_names names".split()
-ORDER = ("train", "validation", "test")
 EXPECTED = "expected x_train, y_train, x_test and y_test, or images and labels"
 
 
@@ -34,7 +33,7 @@ def find_parts(items: dict, where: object) -> tuple:
             roles.setdefault((name.part or "all", name.kind), []).append(key)
     chosen = {role: _the_one(keys, items, role[1], where) for role, keys in roles.items()}
     parts = {}
-    for part in (*ORDER, "all"):
+    for part in (*PARTS, "all"):
         pair: list = [chosen.get((part, kind)) for kind in ("images", "labels")]
         if any(pair) and not all(pair):
             have = pair[0] or pair[1]
@@ -105,7 +104,7 @@ def _by_order(items: dict, where: object) -> dict:
         (images if looks_like_images(items[key]) else labels).append(items[key])
     if len(images) not in (1, 2, 3) or len(images) != len(labels):
         raise UsageError(f"{where}: {_listed(items)} are not pairs of images and labels; {EXPECTED}")
-    names = {1: ["all"], 2: ["train", "test"], 3: list(ORDER)}[len(images)]
+    names = {1: ["all"], 2: ["train", "test"], 3: list(PARTS)}[len(images)]
     return dict(zip(names, zip(images, labels)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...system.paths import StrPath
-from .arrays import MAX_IMAGES, PIXELS, Raw, assemble_file
+from .arrays import MAX_IMAGES, PARTS, PIXELS, Raw, assemble_file
 from .streams import CHUNK, Stream, open_stream
 
 
@@ -29,7 +29,6 @@ def strict_numbers() -> Iterator[None]:
         yield
 
 
-SPLITS = ("train", "validation", "test")
 # Bracket depths of the lists of numbers: [splits [split [images [image]] [labels]]].
 IMAGE_DEPTH, LABELS_DEPTH = 4, 3
 
@@ -43,7 +42,7 @@ def read_json(path: StrPath) -> Raw:
     images: list = []
     with open_stream(path) as stream, strict_numbers():
         for depth, values in number_lists(stream):
-            split = SPLITS[min(len(splits), 2)]
+            split = PARTS[min(len(splits), 2)]
             where = f"{path}: {split}, image {len(images):,}"
             if depth == IMAGE_DEPTH:
                 if len(values) != PIXELS:
@@ -52,7 +51,7 @@ def read_json(path: StrPath) -> Raw:
                     images.append(values.astype(np.float32))
                 if len(images) > MAX_IMAGES:
                     raise UsageError(f"{where}: over {MAX_IMAGES:,} images; check the file")
-            elif depth == LABELS_DEPTH and len(splits) < len(SPLITS) and images:
+            elif depth == LABELS_DEPTH and len(splits) < len(PARTS) and images:
                 splits[split], images = (_compact(images), values), []
             else:
                 raise UsageError(f"{path}: {_LAYOUT}; unexpected list of numbers at bracket depth {depth}")
