@@ -21,6 +21,7 @@ from .experiment.commands import quote
 from .experiment.endings import UNWRITABLE, diverged, interrupted, unwritable
 from .experiment.evaluation import evaluate
 from .experiment.folder import Log, RunFolder
+from .experiment.load import initial_checkpoint
 from .experiment.recording import describe, last_point_is_due, record, training_point, validate
 from .experiment.sanity import check_settings
 from .experiment.setup import Loss, Setup, check_ranks_agree, make_setup, network_arguments
@@ -59,7 +60,7 @@ def fit(
     with RunFolder(log, dry_run=config.dry_run) as folder:
         try:
             point = resuming.find(config, folder, dataset)
-            weights = None if point else initial_weights(config)
+            weights = None if point or config.init_from is None else initial_checkpoint(config)[0]
             recorded, normalization = (point.settings, point.normalization) if point else (None, None)
             setup = make_setup(config, dataset, folder, recorded=recorded, normalization=normalization, on_point=on_point)
             state = build(config, setup.strategy, model, trained_on=setup.trained_on)
@@ -113,17 +114,6 @@ def resume(
         model, changes["model"] = None, model
     config = make_config({**checkpoint.settings(path), **changes, "output_dir": str(path), "resume": True})
     return fit(config, dataset, log, model=model, on_point=on_point)
-
-
-def initial_weights(config: Config) -> Optional[dict]:
-    """The arrays of the checkpoint that --init_from names, read before any data. Raises `UsageError` for another network's."""
-    if config.init_from is None:
-        return None
-    arrays, progress = checkpoint.load(config.init_from)
-    model = checkpoint.settings_in(progress, config.init_from).get("model")
-    if model != config.model and not progress.get("own_model"):
-        raise UsageError(f"--init_from {config.init_from} holds a {model}, this run trains a {config.model}; leave --model out")
-    return arrays
 
 
 def start(setup: Setup, state: State, weights: Optional[dict]) -> None:

@@ -10,18 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
 import numpy as np
-import paddle
 
-from ..data.loader import normalize
 from ..data.pictures import split_digits, to_digit
 from ..errors import RunError, UsageError
 from ..experiment import load
+from ..experiment.network import outputs_of
 from ..metrics import probabilities
 from ..system.paths import StrPath
 from .forms import form_of
 from .inputs import Input, from_object
-
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Recognizer:
     def predict(self, inputs: Iterable, split: bool = False) -> list:
         """The predictions for any number of `Input`. `split`: one for every digit of a picture, in reading order."""
         seen = [(image, name, digits) for item in inputs for image, name, digits in self.see(item, split)]
-        outputs = self.outputs(np.stack([image for image, *_ in seen])) if seen else []
+        outputs: Iterable = self.outputs(np.stack([image for image, *_ in seen])) if seen else []
         return [self.interpret(row, *item) for row, item in zip(outputs, seen)]
 
     def see(self, item: Input, split: bool = False) -> list:
@@ -76,15 +73,9 @@ class Recognizer:
         blank = int(digit.image.max()) - int(digit.image.min()) < 8
         return [(digit.image, item.name, 0 if blank else digit.count)]
 
-    @paddle.no_grad()
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """The network's outputs for images uint8 [n, 28, 28]: float32 [n, outputs]. Raises `RunError` if one is not finite."""
-        self.model.eval()
-        rows = []
-        for start in range(0, len(images), BATCH):
-            batch = normalize(images[start : start + BATCH], *self.normalization)[:, None]
-            rows.append(self.model(paddle.to_tensor(batch)).numpy())
-        outputs = np.concatenate(rows)
+        outputs: np.ndarray = outputs_of(self.model, images, self.normalization)
         if not np.isfinite(outputs).all():
             raise RunError("the network's outputs are not finite: its weights are damaged; train it again")
         return outputs

@@ -9,6 +9,7 @@ __all__ = [
     "evaluation",
     "folder",
     "load",
+    "network",
     "preflight",
     "recording",
     "resume",

@@ -14,9 +14,7 @@ from ..distributed.data_parallel import DataParallel
 from ..distributed.strategy import Strategy
 from ..metrics import Evaluation
 from ..system.global_state import fresh_global_state
-from .network import TrainedOn
-
-BATCH = 500
+from .network import BATCH, TrainedOn
 
 
 @fresh_global_state()

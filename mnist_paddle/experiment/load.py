@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Optional
 
+import numpy as np
 import paddle
 
-from ..config import make_config, settings_of
+from ..config import Config, make_config, settings_of
 from ..data.dataset import MNIST_PIXELS
 from ..data.formats.labels import check_names
 from ..errors import UsageError
@@ -60,6 +61,16 @@ def load_trained(path: StrPath) -> TrainedModel:
     settings = {**settings_of(config), **settings}
     from_pictures = None if "from_pictures" not in progress else progress["from_pictures"] is True
     return TrainedModel(model, settings, classes, mean, std, str(progress.get("data") or ""), from_pictures)
+
+
+def initial_checkpoint(config: Config) -> tuple[dict[str, np.ndarray], dict]:
+    """Arrays and progress of the checkpoint that --init_from names. Raises `UsageError` where it holds another network."""
+    path = config.init_from or ""
+    arrays, progress = checkpoint.load(path)
+    model = checkpoint.settings_in(progress, path).get("model")
+    if model != config.model and not progress.get("own_model"):
+        raise UsageError(f"--init_from {path} holds a {model}, this run trains a {config.model}; leave --model out")
+    return arrays, progress
 
 
 def recorded_classes(progress: dict, path: StrPath) -> tuple:

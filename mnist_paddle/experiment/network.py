@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import paddle
 
 from ..data.dataset import MNIST_PIXELS
+from ..data.loader import normalize
 from ..errors import UsageError
 from ..metrics import DIGITS
 from ..models import MODELS
@@ -23,6 +25,7 @@ class TrainedOn(NamedTuple):
 
 
 MNIST = TrainedOn()
+BATCH = 500  # images that are evaluated at a time
 
 
 def model_arguments(name: str, arguments: dict, classes: int) -> dict:
@@ -59,3 +62,11 @@ def check_outputs(model: paddle.nn.Layer, classes: int) -> None:
         raise UsageError(
             f"the network's outputs for one image are {shape}; the data has {classes} classes, so they must be [1, {classes}]"
         )
+
+
+@paddle.no_grad()
+def outputs_of(model: paddle.nn.Layer, images: np.ndarray, normalization: tuple) -> np.ndarray:
+    """The outputs in evaluation mode for images uint8 [n, 28, 28], n >= 1: float32 [n, outputs]."""
+    model.eval()
+    blocks = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+    return np.concatenate([model(paddle.to_tensor(normalize(block, *normalization)[:, None])).numpy() for block in blocks])

@@ -59,8 +59,8 @@ def check_network(config: Config, ranks: int, classes: Optional[int] = None) -> 
 
     from ..distributed import strategies
     from ..losses import load_loss
-    from . import checkpoint, resume
-    from .load import recorded_classes
+    from . import resume
+    from .load import initial_checkpoint, recorded_classes
     from .network import TrainedOn
     from .state import build, start_from
 
@@ -69,7 +69,7 @@ def check_network(config: Config, ranks: int, classes: Optional[int] = None) -> 
         resume.read(config)
     load_loss(config.loss, config.loss_args)
     source = config.init_from if not config.resume else None
-    arrays, progress = checkpoint.load(source) if source else ({}, {})
+    arrays, progress = initial_checkpoint(config) if source else ({}, {})
     classes = classes or len(recorded_classes(progress, source or ""))
     outputs = config.model_args.get("outputs", 1)
     trained_on = TrainedOn(tuple(map(str, range(outputs if outputs > 1 else classes))))

@@ -6,19 +6,16 @@ from typing import Callable
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 
-from ..data.dataset import Split
-from ..data.loader import Loader, normalize
+from ..data.dataset import MNIST_PIXELS, Split
+from ..data.loader import Loader
 from ..errors import RunError, UsageError
+from ..experiment.network import build_model, outputs_of
 from ..losses import load_loss
-from ..models import MODELS
+from ..metrics import probabilities as softmax
 from ..optimizers import make_optimizer
-from ..registry import call
 from ..schedules import make_schedule
 from ..system.global_state import fresh_global_state
-
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def cross_validate(
     for fold in range(folds):
         outside = numbers == fold
         model = train_one(Split(images[~outside], labels[~outside]), classes, recipe, fold)
-        probabilities[outside] = predict(model, images[outside])
+        probabilities[outside] = softmax(outputs_of(model, images[outside], MNIST_PIXELS))
         if not np.isfinite(probabilities[outside]).all():
             raise RunError(f"the network of fold {fold + 1} has infinite or NaN outputs; its labels can't be judged")
         right = 100 * (probabilities[outside].argmax(axis=1) == labels[outside]).mean()
@@ -81,7 +78,7 @@ def cross_validate(
 def train_one(split: Split, classes: int, recipe: Recipe, fold: int) -> paddle.nn.Layer:
     """A network trained on a split by the recipe."""
     paddle.seed(recipe.seed * 1009 + fold)
-    model = call("model", MODELS.pick(recipe.model), {**dict(recipe.model_args), "outputs": classes})
+    model = build_model(recipe.model, dict(recipe.model_args), classes)
     loader = Loader(split, recipe.batch_size, seed=recipe.seed * 1009 + fold, augment=recipe.augment)
     steps = loader.steps_per_epoch
     schedule = make_schedule("one_cycle", {}, base=recipe.learning_rate, epoch_steps=steps, epochs=recipe.epochs)
@@ -94,14 +91,3 @@ def train_one(split: Split, classes: int, recipe: Recipe, fold: int) -> paddle.n
             loss_function(model(batch.images), batch.labels).mean().backward()
             optimizer.step()
     return model
-
-
-@paddle.no_grad()
-def predict(model: paddle.nn.Layer, images: np.ndarray) -> np.ndarray:
-    """Class probabilities float64 [n, k] of images uint8 [n, 28, 28]."""
-    model.eval()
-    blocks = [
-        F.softmax(model(paddle.to_tensor(normalize(images[start : start + BATCH])[:, None])).astype("float64"), axis=1).numpy()
-        for start in range(0, len(images), BATCH)
-    ]
-    return np.concatenate(blocks)
