@@ -12,6 +12,7 @@ from digits import make_digits
 
 from mnist_paddle.data.dataset import Dataset, Split, load_dataset
 
+pytest.register_assert_rewrite("readers")  # whose assertions then show both sides
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 

@@ -7,6 +7,8 @@ import struct
 import numpy as np
 import pytest
 from digits import make_digits, write_csv
+from readers import rejected_by_name as rejected
+from readers import same
 
 from mnist_paddle import UsageError
 from mnist_paddle.data.formats import read
@@ -14,24 +16,6 @@ from mnist_paddle.data.formats import read
 TRAIN, OTHER, TEST = make_digits(60, 0), make_digits(30, 1), make_digits(20, 2)
 IMAGES, LABELS = TRAIN
 ONE, TWO, THREE = {"all": TRAIN}, {"train": TRAIN, "test": TEST}, {"train": TRAIN, "validation": OTHER, "test": TEST}
-
-
-def same(raw, parts):
-    """Whether a reader's result is exactly these parts."""
-    assert raw.splits.keys() == parts.keys()
-    for name, (images, labels) in parts.items():
-        np.testing.assert_array_equal(raw.splits[name][0], images)
-        np.testing.assert_array_equal(raw.splits[name][1], labels)
-        assert raw.splits[name][0].dtype == np.uint8
-
-
-def rejected(path, *words):
-    """The error is one line with all words."""
-    with pytest.raises(UsageError) as caught:
-        read(path)
-    assert "\n" not in str(caught.value)
-    for word in (path.name, *words):
-        assert word in str(caught.value)
 
 
 def npz(path, **arrays):

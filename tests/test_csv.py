@@ -5,8 +5,10 @@ import gzip
 import numpy as np
 import pytest
 from digits import make_digits
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from readers import FUZZING
+from readers import rejected_by_name as rejected
 
 from mnist_paddle import UsageError
 from mnist_paddle.data.formats import read
@@ -92,15 +94,6 @@ def written(path, content):
     """Write text or bytes."""
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
-
-
-def rejected(path, *words):
-    """The error is one line with all words."""
-    with pytest.raises(UsageError) as caught:
-        read(path)
-    assert "\n" not in str(caught.value)
-    for word in (path.name, *words):
-        assert word in str(caught.value)
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -246,13 +239,7 @@ MUTATIONS = st.lists(st.tuples(st.sampled_from(["set", "insert", "cut"]), PLACES
 
 
 @pytest.mark.parametrize("number", range(len(FEW)))
-@settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=25,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=25, **FUZZING)
 @given(mutations=MUTATIONS)
 @example(mutations=[])
 def test_a_mutated_csv_is_rejected_or_valid(number, tmp_path, mutations):

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from digits import make_digits, write_csv, write_npz, write_pickle, write_pictures
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from readers import FUZZING, by_class, rejected, same
 
 from mnist_paddle import UsageError, load_dataset
 from mnist_paddle.data.formats import archives, read, streams
@@ -22,30 +23,6 @@ from mnist_paddle.data.formats.names import parse_name
 
 TRAIN, TEST, OTHER = make_digits(60, 0), make_digits(20, 1), make_digits(30, 2)
 TWO = {"train": TRAIN, "test": TEST}
-
-
-def by_class(digits):
-    """Digits in the order of their class folders."""
-    order = np.argsort(digits[1], kind="stable")
-    return digits[0][order], digits[1][order]
-
-
-def same(raw, parts):
-    """Whether a reader's result is exactly these parts."""
-    assert raw.splits.keys() == parts.keys()
-    for name, (images, labels) in parts.items():
-        np.testing.assert_array_equal(raw.splits[name][0], images)
-        np.testing.assert_array_equal(raw.splits[name][1], labels)
-
-
-def rejected(path, *words):
-    """Read; the error is one line that contains all words."""
-    with pytest.raises(UsageError) as caught:
-        read(path)
-    assert "\n" not in str(caught.value)
-    for word in words:
-        assert word in str(caught.value)
-    return str(caught.value)
 
 
 def put(path, data) -> Path:
@@ -543,13 +520,7 @@ MUTATIONS = st.lists(st.tuples(PLACES, st.binary(min_size=1, max_size=2)), min_s
 
 
 @pytest.mark.parametrize("packer", ["zip", "tar.gz", "tar"])
-@settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=25,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=25, **FUZZING)
 @given(mutations=MUTATIONS)
 def test_a_mutated_archive_is_rejected_or_valid(packer, tmp_path, mutations):
     if not (tmp_path / "work").exists():

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from digits import make_digits, scaled, write_csv, write_idx, write_json, write_npz, write_pickle, write_pictures
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from readers import FUZZING, by_class, rejected, same
 
 from mnist_paddle import UsageError, load_dataset
 from mnist_paddle.data.formats import read, streams
@@ -32,33 +33,6 @@ TWO = {"train": TRAIN, "test": TEST}
 ONE = {"all": TRAIN}
 IMAGES, LABELS = TRAIN
 FLAT = IMAGES.reshape(-1, 784)
-
-
-def by_class(digits):
-    """Digits in the order of their class folders."""
-    order = np.argsort(digits[1], kind="stable")
-    return digits[0][order], digits[1][order]
-
-
-def same(raw, parts):
-    """Whether a reader's result is exactly these parts, in memory that NumPy owns as bytes."""
-    assert raw.splits.keys() == parts.keys()
-    for name, (images, labels) in parts.items():
-        assert raw.splits[name][0].dtype == raw.splits[name][1].dtype == np.uint8
-        np.testing.assert_array_equal(raw.splits[name][0], images)
-        np.testing.assert_array_equal(raw.splits[name][1], labels)
-
-
-def rejected(path, *words):
-    """Read a bad file; the error is one line that contains all words."""
-    with pytest.raises(UsageError) as caught:
-        read(path)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert len(text) < 500
-    for word in words:
-        assert word in text
-    return text
 
 
 def packed(path, data) -> Path:
@@ -1328,13 +1302,7 @@ def read_or_refuse(path):
 
 
 @pytest.mark.parametrize("name", FUZZED)
-@settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=60,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=60, **FUZZING)
 @given(mutations=MUTATIONS)
 @example(mutations=[])
 def test_mutated_bytes_are_rejected_or_valid(name, place, mutations):

@@ -5,8 +5,9 @@ import struct
 import numpy as np
 import pytest
 from digits import make_digits, write_csv
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from readers import FUZZING
 
 from mnist_paddle import UsageError
 from mnist_paddle.data.formats.unlabeled import read_unlabeled
@@ -81,13 +82,7 @@ def test_files_without_clear_images_are_rejected(name, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=20,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=20, **FUZZING)
 @given(place=st.integers(0, 1 << 14), piece=st.sampled_from([b",", b"\n", b'"', b"\0", b"nan", b"-", b"1e999", b"x", b""]))
 def test_mutated_images_are_rejected_or_valid(tmp_path, place, piece):
     data = UNLABELED["Kaggle's test.csv"].encode()
