@@ -60,9 +60,11 @@ setup(
         "cpu": ["paddlepaddle>=2.6.2", "setuptools"],
         "gpu": ["paddlepaddle-gpu>=2.6.2", "setuptools"],
         "export": ["paddle2onnx>=1.3.1", "onnxruntime>=1.17"],
+        "parquet": ["pyarrow>=14"],
         "test": [
             *["pytest>=7.4", "pytest-timeout>=2.2", "hypothesis>=6.80", "pytest-xdist>=3.3", "ruff>=0.6", "mypy>=1.15"],
             *["types-PyYAML>=6.0.12", "types-psutil>=5.9.5", "types-requests>=2.31", "types-tqdm>=4.66"],
+            "pyarrow>=14",
         ],
         "coverage": ["pytest-cov>=7", "coverage>=7.10"],
     },
