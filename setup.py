@@ -38,7 +38,7 @@ setup(
     # With this line an editable install is a path entry. Without it, it is an import hook, which Python asks last: in the folder
     # that holds the clone, `import mnist_paddle` would find the clone itself, as a namespace package.
     package_dir={"": "."},
-    package_data={"mnist_paddle": ["py.typed"]},
+    package_data={"mnist_paddle": ["py.typed", "kernels/*.c", "kernels/*.h", "studies/article/*.yaml", "debugging/lessons/*"]},
     cmdclass={"build_py": WithRecipes},
     entry_points={"console_scripts": ["mnist-paddle = mnist_paddle.cli.main:main"]},
     python_requires=">=3.9",

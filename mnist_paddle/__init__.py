@@ -13,18 +13,21 @@ from .version import __version__
 startup.prepare()
 
 if TYPE_CHECKING:  # for editors; the names are imported when they are first used, for most import paddle, which takes seconds
+    from .activations import ACTIVATIONS
     from .cli.command_line import load_config
     from .config import Config
     from .data.augment import AUGMENTATIONS
     from .data.dataset import DATASETS, Dataset, Split, load_dataset
     from .data.loader import Loader
+    from .debugging.replay import replay
     from .deploy.predict import Prediction, Recognizer, predict
     from .experiment.load import load_model
     from .losses import LOSSES, load_loss
-    from .models import ACTIVATIONS, MODELS
+    from .models import MODELS
     from .optimizers import OPTIMIZERS, make_optimizer
     from .schedules import SCHEDULES
     from .settings.plugins import load_plugins
+    from .studies.rate_range import find_lr
     from .trainer import evaluate, fit, fit_from, resume
 
 # name -> module
@@ -38,7 +41,7 @@ _HOME = {
     "load_dataset": "data.dataset",
     "Loader": "data.loader",
     "MODELS": "models",
-    "ACTIVATIONS": "models",
+    "ACTIVATIONS": "activations",
     "LOSSES": "losses",
     "OPTIMIZERS": "optimizers",
     "SCHEDULES": "schedules",
@@ -49,6 +52,8 @@ _HOME = {
     "Prediction": "deploy.predict",
     "Recognizer": "deploy.predict",
     "predict": "deploy.predict",
+    "find_lr": "studies.rate_range",
+    "replay": "debugging.replay",
     "fit": "trainer",
     "fit_from": "trainer",
     "resume": "trainer",
@@ -75,6 +80,7 @@ __all__ = [  # as a literal, which editors and type checkers read; a test holds 
     "UsageError",
     "__version__",
     "evaluate",
+    "find_lr",
     "fit",
     "fit_from",
     "load_config",
@@ -84,6 +90,7 @@ __all__ = [  # as a literal, which editors and type checkers read; a test holds 
     "load_plugins",
     "make_optimizer",
     "predict",
+    "replay",
     "resume",
 ]
 

@@ -19,6 +19,10 @@ from .system import paths
 
 __all__ = ["CHOICES", "TABLES", "Config", "choices", "is_sane", "make_config", "refused_changes", "settings_of"]
 
+# The arguments of an optimizer where none are given. Over a single epoch, a mean square of the last hundred gradients serves Adam
+# better than one of the last thousand: validation accuracy of the default recipe 98.99 -> 99.05 %, means of five seeds.
+OPTIMIZER_ARGS = {"adam": {"beta2": 0.99}}
+
 PATHS = ("data_dir", "corrections", "output_dir", "init_from")
 # What a new run takes from the checkpoint of --init_from, unless the user gives another: setting -> what goes with it.
 INHERITED = {
@@ -58,17 +62,17 @@ class Config:
     reader: str = setting("async", "sync, async (a worker), resident (on device)", free=True)
     augment: str = setting("none", "transform of training images, see --list")
 
-    model: str = setting("cnn", "network, see --list", section="Network and loss")
+    model: str = setting("quick", "network, see --list", section="Network and loss")
     model_args: dict = setting({}, "its arguments, such as channels=[32,64],norm=batch")
     activation: Optional[str] = setting(None, "its activation function (default: its own)")
     loss: str = setting("cross_entropy", "loss function, see --list")
     loss_args: dict = setting({}, "its arguments, such as epsilon=0.1")
 
     optimizer: str = setting("adam", "optimizer, see --list", section="Optimizer and schedule")
-    optimizer_args: dict = setting({}, "its arguments, such as beta2=0.99")
-    learning_rate: float = setting(0.006, "base learning rate; short form: --lr", 0)
+    optimizer_args: Optional[dict] = setting(None, "its arguments (default: beta2=0.99 for adam)")
+    learning_rate: float = setting(0.01, "base learning rate; short form: --lr", 0)
     momentum: Optional[float] = setting(None, "for momentum and rmsprop (default: their own)", 0, 1)
-    weight_decay: float = setting(0.0, "L2 penalty; decoupled in adamw and lamb", 0)
+    weight_decay: float = setting(0.0, "L2 penalty; decoupled in adamw, lamb and muon", 0)
     clip_norm: float = setting(0.0, "clip gradients to this global norm; 0: never", 0)
     ema: float = setting(0.0, "decay of the averaged weights; 0: no average", 0, 0.99999)
     ema_ramp: int = setting(10, "decay of step s is at most (1+s)/(ramp+s)", 1, 10**6)
@@ -76,7 +80,7 @@ class Config:
     schedule_args: dict = setting({}, "its arguments, such as final=0.01")
     warmup_epochs: float = setting(0.0, "epochs of linear warm-up", 0)
 
-    epochs: int = setting(4, "passes over the training images", 1, section="Length")
+    epochs: int = setting(1, "passes over the training images", 1, section="Length")
     batch_size: int = setting(64, "global batch size, split over the ranks", 1)
     accumulate_steps: int = setting(1, "micro-batches per batch, to save memory", 1)
     max_minutes: Optional[float] = setting(None, "stop after this time; can be resumed", 0, free=True)
@@ -89,7 +93,11 @@ class Config:
 
     seed: int = setting(0, "everything random follows from it", 0, 2**32 - 1, section="Run")
     device: str = setting("auto", "auto, cpu, gpu", free=True)
+    amp: str = setting("none", "none, bf16, fp16: mixed precision, on a GPU")
+    to_static: bool = setting(False, "compile the network to a static graph")
+    kernels: str = setting("auto", "auto (compiled if possible), python", free=True)
     threads: int = setting(0, "CPU threads; 0: cores / ranks, at most 4", 0, free=True)
+    replicas: int = setting(0, "threads that split the batch; 0: automatic", 0, 64, free=True)
     output_dir: Optional[str] = setting(None, "run folder (default: a new one in runs/)", free=True)
     resume: bool = setting(False, "resume the run in --output_dir, a run or checkpoint", free=True)
     init_from: Optional[str] = setting(None, "start from the weights of this run or checkpoint")
@@ -101,6 +109,8 @@ class Config:
     keep: int = setting(0, "numbered checkpoints to keep", 0, free=True)
     evaluate_every: int = setting(0, "steps between evaluations; 0: an epoch", 0, free=True)
     log_every: int = setting(50, "steps between points of the curves", 1, free=True)
+    alarms: str = setting("on", "on, off: name what is wrong with a training", free=True)
+    check_layers: bool = setting(False, "print all layers, record them in VisualDL", free=True)
     dry_run: bool = setting(False, "one step of everything, in seconds")
     overfit_batches: int = setting(0, "train on N batches only, to see it can learn", 0)
 
@@ -113,6 +123,8 @@ class Config:
             object.__setattr__(self, name, from_python(getattr(self, name)))
             _check_field(name, getattr(self, name), field)
         checks.check_names(self)
+        if self.optimizer_args is None:
+            object.__setattr__(self, "optimizer_args", dict(OPTIMIZER_ARGS.get(self.optimizer, {})))
         for name, values in checks.fitting_arguments(self).items():
             object.__setattr__(self, name, values)
         checks.check_combination(self)

@@ -10,7 +10,6 @@ mean digit. That is the plateau at 8.28, the variance of the labels, in the cour
 import functools
 from typing import Annotated, Callable
 
-import numpy as np
 import paddle
 import paddle.nn.functional as F
 
@@ -54,20 +53,33 @@ def cross_entropy(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Te
     """
     _check(outputs, labels)
     # With labels [n, 1] Paddle avoids a copy; the result is [n, 1] too.
-    losses = F.cross_entropy(outputs, labels.unsqueeze(1), reduction="none").squeeze(1)
+    losses = _fused(outputs, labels.unsqueeze(1)).squeeze(1)
     return losses + _clipped_amount(outputs, labels, losses) if _may_be_clipped(outputs) else losses
+
+
+def is_cross_entropy(loss: Callable) -> bool:
+    """Whether a loss of `load_loss` is `cross_entropy` and nothing else."""
+    return isinstance(loss, functools.partial) and loss.func is cross_entropy and not loss.args and not loss.keywords
+
+
+def _fused(outputs: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+    """Paddle's operator: [n, k] and [n, 1] -> [n, 1]. F.cross_entropy calls it too, after 20 microseconds of other things."""
+    if not paddle.in_dynamic_mode():
+        return F.cross_entropy(outputs, labels, reduction="none")
+    # Options: labels are indices, softmax included and stable, none is ignored, over the last axis.
+    return paddle._C_ops.cross_entropy_with_softmax(outputs, labels, False, True, True, -100, -1)[1]
 
 
 def _may_be_clipped(outputs: paddle.Tensor) -> bool:
     """Whether Paddle's CPU kernel may clip a score, or a score is not finite.
 
-    This check takes 20 of the 90 microseconds of this loss; computing every loss in the unclipped form would take 60 more.
+    This check takes 10 of the 50 microseconds of this loss; computing every loss in the unclipped form would take 60 more.
     """
     if not paddle.in_dynamic_mode() or not outputs.place.is_cpu_place() or not outputs.size:
         return False
     scores = outputs.detach().numpy()
-    with np.errstate(all="ignore"):
-        return not np.ptp(scores) < CLIP_DISTANCE - 1
+    # As Python's floats, whose infinity minus infinity is nan without a warning.
+    return not scores.max().item() - scores.min().item() < CLIP_DISTANCE - 1
 
 
 @paddle.no_grad()

@@ -1,12 +1,12 @@
-"""Optimizers: each function creates one of Paddle's optimizers for a list of parameters.
+"""Optimizers: each function creates an optimizer of Paddle's, or Muon, for a list of parameters.
 
 The learning rate is a plain number. The trainer sets it before every step from a pure function of the step, so there is no
-scheduler to save. `weight_decay` is L2 regularization (the gradient of decay / 2 * |w|^2 is added), except in adamw and lamb,
-where it is decoupled from the gradient, as in their papers. Docstrings note where Paddle differs from PyTorch.
+scheduler to save. `weight_decay` is L2 regularization (the gradient of decay / 2 * |w|^2 is added), except in adamw, lamb and
+muon, where it is decoupled from the gradient, as in their papers. Docstrings note where Paddle differs from PyTorch.
 """
 
 from collections.abc import Iterable
-from typing import Any, Optional
+from typing import Any, Literal, Optional
 
 import paddle
 import paddle.optimizer as po
@@ -14,6 +14,8 @@ from paddle.nn import ClipGradByGlobalNorm
 from paddle.regularizer import L2Decay
 
 from .arguments import Decay, Epsilon, Fraction
+from .kernels.adam import Adam, AdamW
+from .muon import Muon
 from .registry import Registry
 
 OPTIMIZERS = Registry("optimizer", given=("common", "weight_decay"))
@@ -87,7 +89,7 @@ def rmsprop(
 @OPTIMIZERS.register
 def adam(common: dict, weight_decay: float, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8) -> po.Optimizer:
     """Momentum combined with per-weight step sizes (Kingma and Ba 2014, arXiv 1412.6980)."""
-    return po.Adam(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
+    return Adam(**common, weight_decay=_l2(weight_decay), beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
@@ -95,7 +97,7 @@ def adamw(
     common: dict, weight_decay: float, /, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8
 ) -> po.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv 1711.05101)."""
-    return po.AdamW(**common, weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
+    return AdamW(**common, weight_decay=weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 @OPTIMIZERS.register
@@ -119,3 +121,25 @@ def lamb(common: dict, weight_decay: float, /, beta1: Decay = 0.9, beta2: Decay 
     # Without always_adapt Paddle skips the trust ratio, the point of LAMB, when there is no weight decay.
     moments = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return po.Lamb(**common, lamb_weight_decay=weight_decay, **moments, always_adapt=True)
+
+
+@OPTIMIZERS.register
+def muon(
+    common: dict,
+    weight_decay: float,
+    /,
+    momentum: Fraction = 0.95,
+    nesterov: bool = True,
+    adjust_lr_fn: Literal["match_rms_adamw", "original"] = "match_rms_adamw",
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    epsilon: Epsilon = 1e-8,
+) -> po.Optimizer:
+    """Orthogonalized momentum for weight matrices, AdamW for biases and norms (Jordan 2024).
+
+    Adam's learning rates fit; with adjust_lr_fn=original, PyTorch's default, 0.02 is a usual one. beta1, beta2 and epsilon are
+    AdamW's. PyTorch's Muon orthogonalizes in bfloat16, this one in the type of the weights.
+    """
+    moments = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    common = {**common, "weight_decay": weight_decay, **moments}
+    return Muon(momentum=momentum, nesterov=nesterov, adjust_lr_fn=adjust_lr_fn, **common)

@@ -1,6 +1,7 @@
 """Fixtures shared by the tests."""
 
 import os
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -40,6 +41,15 @@ def run_script(tmp_path):
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, env=environment)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers():
+    """Afterwards the stop signals are handled as before, also where the test ran a whole command in this process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler or signal.SIG_DFL)
 
 
 @pytest.fixture

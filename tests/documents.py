@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mnist_paddle import Loader, load_config, load_dataset, load_loss
+from mnist_paddle.settings.advice import file_of
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]}
@@ -76,10 +77,24 @@ def check_evaluate(words, small) -> None:
 
 def check_parsed(name: str):
     """A check by the command's own parser alone."""
-    return lambda words, small: import_module(f"mnist_paddle.cli.{name}").parse(words)
+    return lambda words, small: import_module(f"mnist_paddle.cli.{file_of(name)}").parse(words)
 
 
-CHECKS = {name: check_parsed(name) for name in ("data", "predict", "make_pictures", "verify_resume", "benchmark")}
+PARSED = (
+    "data",
+    "predict",
+    "make_pictures",
+    "compare",
+    "find_lr",
+    "inspect",
+    "study",
+    "verify_resume",
+    "benchmark",
+    "replay",
+    "lesson",
+    "bugs",
+)
+CHECKS = {name: check_parsed(name) for name in PARSED}
 CHECKS.update(train=check_train, launch=check_launch, evaluate=check_evaluate)
 
 
@@ -149,7 +164,8 @@ def check_command(words, small) -> None:
         check_module(arguments[1:], small)
     elif program in ("python", "python3"):
         assert (ROOT / arguments[0]).parent == ROOT / "scripts", arguments[0]
-        check_ours([Path(arguments[0]).stem, *arguments[1:]], small)
+        name = {file_of(command): command for command in CHECKS}[Path(arguments[0]).stem]
+        check_ours([name, *arguments[1:]], small)
     elif program == "mnist-paddle":
         check_ours(arguments, small)
     elif program in ("ruff", "mypy"):

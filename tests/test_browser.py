@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,8 +11,10 @@ import time
 
 import pytest
 import requests
+from digits import make_digits, write_npz
 
 from mnist_paddle import Config, fit
+from mnist_paddle.cli.inspect_network import main as inspect
 from mnist_paddle.experiment import commands
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -100,3 +103,21 @@ def test_the_hyper_parameters_page_shows_every_view_and_stays_responsive(name, s
         assert names == ["model", "loss", "optim", "lr", "sched", "batch", "epochs", "aug", "test"]
         page.run(CLICK, "Scatter")
         assert page.until("return document.querySelectorAll('svg').length")
+
+
+def test_the_high_dimensional_page_shows_an_embedding(tmp_path, monkeypatch):
+    if not shutil.which("chromedriver"):
+        pytest.skip("there is no chromedriver here")
+    write_npz(tmp_path / "digits.npz", make_digits(60), make_digits(40, seed=1))
+    monkeypatch.chdir(tmp_path)
+    assert inspect(["fc", "--data_dir", "digits.npz", "--figures", "inside", "--embedding"]) == 0
+    server, address = commands.curves_command("inside", "high-dimensional", relative=True)
+    port = int(address.split(":")[2].split("/")[0])
+    with running(shlex.split(server)), running(["chromedriver", f"--port={port + 500}"]):
+        wait_for(f"http://127.0.0.1:{port}/alive")
+        wait_for(f"http://127.0.0.1:{port + 500}/status")
+        page = Page(f"http://127.0.0.1:{port + 500}", tmp_path / "profile", "1400,900")
+        page.open(address)
+        shown = page.until("return document.body.innerText.includes('Points: 40') && document.body.innerText")
+        assert "Total variance described" in shown
+        assert "Parsing data" not in shown

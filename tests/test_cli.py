@@ -13,7 +13,7 @@ from conftest import SCRIPTS
 from digits import make_digits, write_csv, write_npz
 
 from mnist_paddle.experiment import checkpoint
-from mnist_paddle.experiment.compare import compare
+from mnist_paddle.experiment.identical import compare
 
 pytestmark = pytest.mark.commands
 
@@ -85,6 +85,8 @@ def test_without_output_dir_every_run_gets_a_folder_of_its_own(run_script, data)
         ("evaluate", []),
         ("evaluate", ["--split", "all", "run"]),
         ("data", ["--validation_size", "many"]),
+        ("study", ["basline"]),
+        ("study", ["loss", "--language", "de"]),
         ("benchmark", ["trane"]),
         ("benchmark", ["train", "--repeats", "often"]),
         ("evaluate", ["nowhere"]),

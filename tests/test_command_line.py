@@ -63,7 +63,7 @@ WRONG = [
     (["--epochs", "3", "-lr", "3"], "flags begin with two dashes: --lr"),
     (["–epochs", "3"], "type --epochs"),
     (["--seed", "1", "—epochs", "3"], "type --epochs"),
-    (["--epochs"], "--epochs needs a value, such as --epochs 4"),
+    (["--epochs"], "--epochs needs a value, such as --epochs 1"),
     (["--epochs", "--lr", "3"], "--epochs needs a value"),
     (["--config"], "--config needs a value"),
     (["--config", "a.yaml", "b.yaml"], "'b.yaml' belongs to no flag. For several files: --config a.yaml --config b.yaml"),

@@ -61,7 +61,7 @@ WRONG = [
     (["--lr", "nan"], "--learning_rate must be a finite number; it is nan"),
     (["--momentum", "2", "--optimizer", "momentum"], "from 0 to 1"),
     (["--momentum", "0.9", "--optimizer", "sgd"], "those that do: momentum, rmsprop"),
-    (["--activation", "tanh", "--model", "rnn"], "those that do: fc, cnn, lenet, resnet"),
+    (["--activation", "tanh", "--model", "rnn"], "those that do: fc, cnn, quick, lenet, resnet"),
     (["--model_args", "widht=3"], "no argument 'widht'"),
     (["--schedule_args", "drops=3"], "no argument 'drops'"),
     (["--optimizer_args", "learning_rate=3"], "no argument 'learning_rate'"),
@@ -146,8 +146,8 @@ def test_of_every_setting_it_is_known_whether_a_resumed_run_may_change_it():
     free = {field.name for field in dataclasses.fields(Config) if field.metadata["free"]}
     assert free == set(
         "data_dir corrections strict_data reader "
-        "max_minutes target_accuracy patience device threads output_dir resume checkpoint_every "
-        "checkpoint_minutes keep evaluate_every log_every parallel sync stall_seconds plugins".split()
+        "max_minutes target_accuracy patience device kernels threads replicas output_dir resume checkpoint_every "
+        "checkpoint_minutes keep evaluate_every log_every alarms check_layers parallel sync stall_seconds plugins".split()
     )
     assert refused_changes(RUN, Config(**{**RUN, "log_every": 3, "output_dir": "elsewhere"})) == []
     assert refused_changes(RUN, Config(**{**RUN, "seed": 3})) == ["--seed was 0, not 3"]

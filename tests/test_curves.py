@@ -3,7 +3,9 @@
 import inspect
 import json
 import math
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,11 +129,26 @@ def test_two_runs_of_the_same_second_get_two_folders(tmp_path, monkeypatch):
     assert make_folder(None, "a") != make_folder(None, "a")
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="zombies are seen in /proc")
+def test_the_process_that_drew_the_graph_is_no_zombie_while_training_continues(tmp_path):
+    drawing = graph.start()
+    graph.draw(drawing, tmp_path, "linear", {})
+    for _ in range(600):
+        if drawing.returncode is not None:  # set by a wait, without which the process stays a zombie
+            break
+        time.sleep(0.1)
+    assert drawing.returncode == 0
+    assert not Path(f"/proc/{drawing.pid}").exists()
+    graph.finish(drawing, print)
+
+
 @pytest.mark.parametrize("model", ["fc", "rnn"])
 def test_a_graph_that_cannot_be_drawn_logs_one_line(tmp_path, monkeypatch, model):
     monkeypatch.setenv("PADDLE_TRAINER_ID", "7")  # must not affect the drawing process
     log = []
-    graph.finish(graph.start(tmp_path, model, {"hidden": 8} if model == "rnn" else {"widths": [8]}), log.append)
+    drawing = graph.start()
+    graph.draw(drawing, tmp_path, model, {"hidden": 8} if model == "rnn" else {"widths": [8]})
+    graph.finish(drawing, log.append)
     if not list(tmp_path.glob("vdlgraph.*.log")):  # Paddle 2.6 draws both
         assert model == "rnn"
         assert log == [

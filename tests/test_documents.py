@@ -25,6 +25,8 @@ from test_imports import LEVELS
 import mnist_paddle
 from mnist_paddle.cli.main import COMMANDS
 from mnist_paddle.config import FIELDS
+from mnist_paddle.metrics import accuracy_interval, accuracy_text
+from mnist_paddle.settings.advice import file_of
 
 pytestmark = pytest.mark.usefixtures("clean_tables")
 
@@ -75,9 +77,10 @@ def test_every_command_is_one_that_its_program_takes(document, words, there, sma
 
 
 def test_every_command_of_the_package_is_documented():
-    assert set(COMMANDS) == set(CHECKS) == {path.stem for path in ROOT.glob("scripts/*.py")}
+    assert set(COMMANDS) == set(CHECKS)
+    assert {file_of(name) for name in COMMANDS} == {path.stem for path in ROOT.glob("scripts/*.py")}
     told = " ".join(" ".join(words) for _, words in commands())
-    assert all(f"scripts/{name}.py" in told for name in COMMANDS)
+    assert all(f"scripts/{file_of(name)}.py" in told for name in COMMANDS)
 
 
 @pytest.mark.parametrize(("document", "code"), blocks("python"))
@@ -180,6 +183,15 @@ def test_every_test_that_robustness_names_exists():
     text = "\n".join(cells)
     assert len(re.findall(r"test_\w+\.py", text)) > 90
     assert not re.search(r"(?<!\.py)::", text), "write the file before ::"
+
+
+def test_intervals_in_the_results_are_those_of_10_000_images():
+    rows = [row for row in DOCUMENTS["README.md"].splitlines() if row.startswith("| `--config configs/")]
+    for row in rows:
+        accuracy, low, high = map(float, re.search(r"\| (\d+\.\d\d) % \((\d+\.\d\d) to (\d+\.\d\d)[;)]", row).groups())
+        assert accuracy_interval(accuracy, 10_000) == pytest.approx((low, high), abs=0.0051), row
+    log = re.search(r"(?m)^test accuracy  (.*?), loss", DOCUMENTS["README.md"])[1]
+    assert log == accuracy_text(float(log.split()[0]), 10_000)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.name)

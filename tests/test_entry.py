@@ -11,6 +11,7 @@ import pytest
 import mnist_paddle
 from mnist_paddle import Config, UsageError, load_config
 from mnist_paddle.cli.main import COMMANDS, command, dispatch
+from mnist_paddle.settings.advice import file_of
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = "import sys; sys.argv[0] = 'mnist-paddle'; from mnist_paddle.cli.main import main; main()"
@@ -26,7 +27,7 @@ def run(*words, cwd, **environment):
 @pytest.mark.parametrize("flags", [["--help"], ["--no_such_flag"]])
 def test_three_forms_of_a_command_are_the_same(tmp_path, command, flags):
     forms = [
-        [str(ROOT / "scripts" / f"{command}.py")],
+        [str(ROOT / "scripts" / f"{file_of(command)}.py")],
         ["-m", "mnist_paddle", command],
         ["-c", PROGRAM, command.replace("_", "-")],
     ]
@@ -60,7 +61,7 @@ def test_help_and_listings_fit_80_columns(argv, capsys):
 SECTIONS = {
     "launch": ["Ranks", "Several machines"],
     "verify_resume": ["Stops", "Runs"],
-    "benchmark": ["Scaling"],
+    "benchmark": ["Training", "Scaling", "Record"],
 }  # of others: none
 
 
@@ -71,7 +72,7 @@ def test_every_command_has_help_in_the_same_layout(name, capsys):
     assert not caught.value.code
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"usage: mnist-paddle {name.replace('_', '-')} ")
-    assert lines[1] == f"       (python scripts/{name}.py is the same)"
+    assert lines[1] == f"       (python scripts/{file_of(name)}.py is the same)"
     assert max(map(len, lines)) <= 80
     assert all(line[28:29].strip() for line in lines if line.startswith("  --") and len(line) > 28)  # one column of texts
     assert [line for line in lines if any(line in names for names in SECTIONS.values())] == SECTIONS.get(name, [])
@@ -85,6 +86,11 @@ def test_every_command_has_help_in_the_same_layout(name, capsys):
         ("benchmark", "mnist-paddle benchmark needs KIND (see --help)"),
         ("benchmark train --repeats often", "--repeats must be an integer; it is 'often'"),
         ("benchmark train --repeats 0", "--repeats must be at least 1 and finite; it is 0"),
+        ("benchmark loader --torch python", "--torch is a flag of `benchmark train`; this is `benchmark loader`"),
+        ("benchmark train --network cn", "--network: there is no network 'cn'; did you mean 'cnn'?"),
+        ("benchmark train --output nowhere/a.json", "--output nowhere/a.json: can't write a file there"),
+        ("benchmark record", "benchmark record needs --output FOLDER, such as records/quick"),
+        ("benchmark record --output x --seeds 0", "--seeds must be at least 1 and finite; it is 0"),
         ("benchmark scaling --gbit 0", "--gbit must be above 0 and finite; it is 0.0"),
         ("benchmark scaling --latency_us inf", "--latency_us must be at least 0 and finite; it is inf"),
         ("benchmark scaling --draw nowhere/a.png", "--draw nowhere/a.png: can't write a file there"),
@@ -126,7 +132,7 @@ except KeyboardInterrupt:
 def test_ctrl_c_during_the_imports_ends_a_command_without_a_traceback(tmp_path, command, module, raised):
     (tmp_path / f"{module}.py").write_text(INTERRUPT.format(raised=raised))
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    status, out, err = run(str(ROOT / "scripts" / f"{command}.py"), "--no_such_flag", cwd=ROOT, PYTHONPATH=path)
+    status, out, err = run(str(ROOT / "scripts" / f"{file_of(command)}.py"), "--no_such_flag", cwd=ROOT, PYTHONPATH=path)
     assert (status, out) == (130, "")
     assert err in ("", "stopped by SIGINT\n")
 
@@ -174,6 +180,9 @@ def test_a_wheel_has_recipes_and_the_type_marker(tmp_path):
     recipes = {path.name for path in (ROOT / "configs").glob("*.yaml")}
     assert {path.name for path in (built / "mnist_paddle" / "configs").iterdir()} == recipes
     assert (built / "mnist_paddle" / "py.typed").exists()
+    lessons = Path("mnist_paddle", "debugging", "lessons")
+    for path in (ROOT / lessons).glob("lesson_*"):
+        assert (built / lessons / path.name).read_bytes() == path.read_bytes()
     status, out, err = run("-m", "mnist_paddle", "train", "--config", "fc", "--print_config", cwd=other, PYTHONPATH=str(built))
     assert status == 0, err
     assert "model: fc\n" in out
@@ -191,7 +200,7 @@ def test_an_editable_install_works_in_the_folder_that_holds_the_clone(tmp_path):
 
 def test_a_script_without_the_package_says_how_to_install_it(tmp_path):
     for name in COMMANDS:
-        text = (ROOT / "scripts" / f"{name}.py").read_text().replace("mnist_paddle.cli", "mnist_paddle_missing.cli")
+        text = (ROOT / "scripts" / f"{file_of(name)}.py").read_text().replace("mnist_paddle.cli", "mnist_paddle_missing.cli")
         (tmp_path / "script.py").write_text(text)
         status, out, err = run("script.py", cwd=tmp_path)
         assert (status, out) == (1, "")

@@ -18,7 +18,7 @@ from digits import make_digits, write_npz
 
 from mnist_paddle.distributed.supervisor import Supervisor
 from mnist_paddle.experiment import checkpoint
-from mnist_paddle.experiment.compare import compare
+from mnist_paddle.experiment.identical import compare
 
 RECIPE = ["--model", "fc", "--batch_size", "40", "--log_every", "10", "--dataset", "custom", "--stall_seconds", "5"]
 LONG = ["--epochs", "400", "--checkpoint_every", "20"]  # minutes, so that it is always a signal that ends it
@@ -61,12 +61,21 @@ def ranks_of(process, count: int, folder: Path, step: int = 20) -> dict:
         if last.exists() and checkpoint.load(last)[1]["step"] >= step:
             ranks = {}
             for child in psutil.Process(process.pid).children(recursive=True):
-                if "rank.py" in " ".join(child.cmdline()) and "paddle.distributed.launch" not in child.cmdline():
+                command = " ".join(command_of(child))
+                if "rank.py" in command and "paddle.distributed.launch" not in command:
                     ranks[int(child.environ()["PADDLE_TRAINER_ID"])] = child
             assert len(ranks) == count
             return ranks
         time.sleep(0.1)
     pytest.fail("the ranks did not train")
+
+
+def command_of(process) -> list[str]:
+    """The command line of a process, empty once it has ended."""
+    try:
+        return process.cmdline()
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return []
 
 
 def finished(process, timeout=100) -> tuple:
@@ -91,6 +100,7 @@ def finished(process, timeout=100) -> tuple:
         (["--sync", "server", "--parallel", "model"], "--sync server is a form of --parallel data"),
         (["--clip_norm", "1", "--parallel", "model"], "--clip_norm needs all gradients in one place"),
         (["--optimizer", "lamb", "--parallel", "columns"], "--optimizer lamb steps by whole layers"),
+        (["--optimizer", "muon", "--parallel", "columns"], "--optimizer muon steps by whole layers"),
     ],
 )
 def test_wrong_usage_is_one_line_before_any_rank_is_started(run_script, flags, message):

@@ -8,6 +8,7 @@ from digits import make_digits
 from mnist_paddle import AUGMENTATIONS, Loader
 from mnist_paddle.data.dataset import Split
 from mnist_paddle.data.loader import epoch_order, normalize, prefetch, shard
+from mnist_paddle.kernels.compiler import Kernels, find_compiler
 
 SPLIT = Split(*make_digits(150))
 READERS = ["sync", "async", "resident"]
@@ -32,6 +33,24 @@ def same(first, second):
 @pytest.mark.parametrize("reader", READERS[1:])
 def test_every_reader_gives_the_same_bits(reader, augment):
     same(drawn(reader=reader, augment=augment, seed=5), drawn(reader="sync", augment=augment, seed=5))
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+@pytest.mark.parametrize("augment", ["none", "affine"])
+@pytest.mark.parametrize("images", [SPLIT.images, SPLIT.images[::-1], np.asfortranarray(SPLIT.images)])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_the_compiled_kernel_makes_the_same_batches_to_the_bit(images, augment, world_size):
+    library, split = Kernels(2, print).library("float32"), Split(images, SPLIT.labels)
+    assert library is not None
+    for rank in range(world_size):
+        settings = {"augment": augment, "rank": rank, "world_size": world_size, "normalization": (33.3184, 78.5675), "seed": 3}
+        expected = list(Loader(split, 64, reader="sync", **settings).batches(0, 7))
+        found = list(Loader(split, 64, library=library, **settings).batches(0, 7))
+        for one, other in zip(found, expected):
+            assert (one.step, one.global_size) == (other.step, other.global_size)
+            assert one.images.numpy().tobytes() == other.images.numpy().tobytes()
+            assert one.labels.numpy().tolist() == other.labels.numpy().tolist()
+        assert len(found) == len(expected) == 7
 
 
 @pytest.mark.parametrize("augment", ["none", "affine"])
@@ -157,3 +176,15 @@ def test_one_copy_of_the_dataset_is_enough(reader):
     tracemalloc.stop()
     # NumPy's allocations are traced, Paddle's are not: nothing near another copy of the 47 MB is made.
     assert peak < images.nbytes / 2
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_rank_may_have_no_images(reader):
+    parts = [drawn(1, 2, batch_size=149, rank=rank, world_size=4, reader=reader) for rank in range(4)]  # of 150 images
+    assert sorted(images.shape for ((_, images, _, _),) in parts) == [(0, 1, 28, 28)] * 3 + [(1, 1, 28, 28)]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_batch_keeps_its_values_while_others_are_made(reader):
+    batches = list(Loader(SPLIT, 64, reader=reader).batches(0, 60))
+    same([(b.step, b.images.numpy(), b.labels.numpy(), b.global_size) for b in batches[:9]], drawn(0, 9))

@@ -151,8 +151,9 @@ def test_closed_standard_streams_do_not_end_a_run(digits, tmp_path):
 
 
 def test_without_visualdl_one_line_is_logged_and_records_are_skipped(digits, run_script, tmp_path):
-    (tmp_path / "broken" / "visualdl").mkdir(parents=True)
-    (tmp_path / "broken" / "visualdl" / "__init__.py").write_text("raise ImportError('no protobuf here')")
+    (tmp_path / "broken" / "visualdl" / "component").mkdir(parents=True)
+    (tmp_path / "broken" / "visualdl" / "__init__.py").write_text("")
+    (tmp_path / "broken" / "visualdl" / "component" / "__init__.py").write_text("raise ImportError('no protobuf here')")
     path = os.pathsep.join([str(tmp_path / "broken"), str(SCRIPTS.parent)])
     done = run_script("train", *digits, "--output_dir", "run", PYTHONPATH=path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from mnist_paddle.metrics import Evaluation, confusion_matrix, per_class, predict, probabilities, report_text
+from mnist_paddle.metrics import (
+    Evaluation,
+    accuracy_interval,
+    accuracy_text,
+    confusion_matrix,
+    per_class,
+    predict,
+    probabilities,
+    report_text,
+)
 
 LABELS = np.array([0, 0, 1, 1, 2], np.uint8)
 OUTPUTS = np.full((5, 10), -9.0, np.float32)
@@ -34,6 +43,17 @@ def test_the_text_report_shows_every_class():
     text = report_text(confusion_matrix(LABELS, predict(OUTPUTS)))
     assert "66.67%  100.00%  80.00%" in text.replace("  100", "  100")
     assert len(text.splitlines()) == 1 + 10 + 1 + 1 + 1 + 10
+
+
+def test_the_interval_of_an_accuracy_worked_by_hand():
+    # 8 of 10, z = 1.96: (0.8 + 0.192073) / 1.384146 = 0.716740; 1.96 * sqrt(0.016 + 0.0096036) / 1.384146 = 0.226577.
+    assert accuracy_interval(80, 10) == pytest.approx((49.0163, 94.3317), abs=1e-3)
+    assert accuracy_interval(100, 10) == pytest.approx((72.2467, 100), abs=1e-3)  # 1 / (1 + 3.841459 / 10)
+    assert accuracy_interval(0, 10) == pytest.approx((0, 27.7533), abs=1e-3)
+    assert accuracy_text(99.16, 10_000) == "99.16 % (98.96 to 99.32 %)"
+    assert np.isnan(accuracy_interval(float("nan"), 0)).all()
+    summary = Evaluation(LABELS, OUTPUTS, np.ones(5, np.float32)).summary()
+    assert summary["accuracy_interval"] == pytest.approx([23.07, 88.24], abs=0.01)  # 3 of 5
 
 
 def test_an_evaluation_ranks_the_most_confident_mistakes_first():

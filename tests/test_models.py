@@ -6,9 +6,10 @@ import paddle.nn.functional as F
 import pytest
 
 from mnist_paddle import LOSSES, MODELS, UsageError, make_optimizer
+from mnist_paddle.activations import ACTIVATIONS
 from mnist_paddle.config import choices
 from mnist_paddle.experiment.state import trainable
-from mnist_paddle.models import ACTIVATIONS, Conv2D, ConvBlock, max_pool
+from mnist_paddle.layers import Conv2D, ConvBlock, max_pool
 
 IMAGES = np.random.default_rng(0).normal(size=(16, 1, 28, 28)).astype("float32")
 LABELS = np.arange(16) % 10

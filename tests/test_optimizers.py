@@ -4,7 +4,7 @@ import pytest
 
 from mnist_paddle import OPTIMIZERS, UsageError, make_optimizer
 
-RATES = {"sgd": 0.1, "momentum": 0.02, "adagrad": 0.5, "adadelta": 20.0}
+RATES = {"sgd": 0.1, "momentum": 0.02, "adagrad": 0.5, "adadelta": 20.0, "muon": 0.2}
 
 
 def quadratic(name, steps, **settings):

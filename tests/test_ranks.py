@@ -24,6 +24,7 @@ SAME = {
     "rnn": {"model": "rnn", "model_args": {"hidden": 16}},
     "group": {"model": "resnet", "model_args": {"channels": [8, 8], "norm": "group"}, "optimizer": "sgd", "learning_rate": 0.02},
     "accumulated": {"model": "cnn", "accumulate_steps": 4},
+    "muon": {"model": "cnn", "optimizer": "muon", "weight_decay": 1e-2},
 }
 OTHER = {
     "batch norm": {"model": "resnet", "model_args": {"channels": [8, 8]}},
@@ -81,7 +82,7 @@ def names(strategy: str) -> list:
     """What is trained with a strategy: models whose optimizer it allows."""
     return {
         "server": ["linear", "fc", "cnn", "lenet", "rnn", "batch norm"],
-        "model": ["cnn", "lenet", "rnn", "group", "accumulated", "letters", "wide", "batch norm"],
+        "model": ["cnn", "lenet", "rnn", "group", "accumulated", "muon", "letters", "wide", "batch norm"],
         "columns": ["lenet", "letters", "wide"],
     }[strategy]
 
@@ -103,7 +104,10 @@ def test_two_and_three_ranks_equal_one(alone, two, three, name):
 
 def test_in_float64_ranks_equal_one_to_twelve_digits(alone):
     tmp = alone.parent
-    work = {"float64": True, "train": {name: SAME[name] for name in ("linear", "fc", "cnn", "lenet", "rnn", "accumulated")}}
+    work = {
+        "float64": True,
+        "train": {name: SAME[name] for name in ("linear", "fc", "cnn", "lenet", "rnn", "accumulated", "muon")},
+    }
     one, *others = (run(tmp, f"float64-{count}", count, work) for count in (1, 2, 3))
     for name in work["train"]:
         assert next(iter(checkpoint.load(one / name)[0].values())).dtype == np.float64
@@ -123,6 +127,35 @@ def test_accumulation_equals_the_whole_batch(alone, two):
     whole = run(alone.parent, "whole", 1, {"train": {"whole": {"model": "cnn"}}}) / "whole"
     assert distance(alone / "accumulated", whole) < FLOAT32
     assert distance(two / "accumulated", alone / "accumulated") < FLOAT32
+
+
+REPLICAS = {
+    "cnn": SAME["cnn"],
+    "accumulated": SAME["accumulated"],
+    "rnn": SAME["rnn"],
+    "server": {**SAME["lenet"], "sync": "server"},
+}
+
+
+def test_two_ranks_with_two_replicas_each_equal_one(alone):
+    work = {name: {**settings, "threads": 2, "replicas": 2} for name, settings in REPLICAS.items()}
+    work["batch norm"] = {**OTHER["batch norm"], "replicas": 2}
+    folder = run(alone.parent, "replicas", 2, {"train": work})
+    for name in REPLICAS:
+        assert checkpoint.load(folder / name)[1]["replicas"] == 2
+        assert distance(alone / {"server": "lenet"}.get(name, name), folder / name) < FLOAT32
+    for name in work:
+        ranks = [np.load(folder / f"{name}.{rank}.npz") for rank in range(2)]
+        for key in ranks[0].files:
+            np.testing.assert_array_equal(ranks[0][key], ranks[1][key], err_msg=f"{name} {key}")
+
+
+def test_two_replicas_are_two_ranks(alone, two):
+    """Dropout's masks and batch norm's statistics included."""
+    work = {"train": {name: {**OTHER[name], "replicas": 2} for name in ("batch norm", "wide")}}
+    folder = run(alone.parent, "threads", 1, work)
+    for name in work["train"]:
+        assert distance(two / name, folder / name) < FLOAT32
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -13,10 +13,10 @@ from reference import cases
 from reference.cases import key
 
 from mnist_paddle import LOSSES, MODELS, OPTIMIZERS, SCHEDULES, make_optimizer
+from mnist_paddle.activations import ACTIVATIONS
 from mnist_paddle.data.loader import Batch
 from mnist_paddle.experiment.state import State, trainable
 from mnist_paddle.metrics import Evaluation, confusion_matrix, per_class
-from mnist_paddle.models import ACTIVATIONS
 from mnist_paddle.schedules import learning_rate
 from mnist_paddle.trainer import train_step
 
@@ -158,7 +158,7 @@ def test_every_component_is_compared():
     assert {name for name, *_ in cases.LOSSES} == set(LOSSES)
     assert {name for name, *_ in cases.OPTIMIZERS} == set(OPTIMIZERS)
     assert {name for name, *_ in cases.SCHEDULES} == set(SCHEDULES)
-    assert {name for name, *_ in cases.MODELS} == set(MODELS)
+    assert {name for name, *_ in cases.MODELS} == set(MODELS) - {"quick"}  # which is a cnn with other defaults
 
 
 def test_the_stored_numbers_stay_small():

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from mnist_paddle import Config, Interrupted, UsageError, evaluate, fit, load_loss, load_model, resume, trainer
 from mnist_paddle.experiment import checkpoint
 from mnist_paddle.experiment import resume as resuming
-from mnist_paddle.experiment.compare import compare
+from mnist_paddle.experiment.identical import compare
 from mnist_paddle.tracking.curves import records
 from mnist_paddle.tracking.plots import read_metrics
 
@@ -24,7 +24,7 @@ MODELS = {
     "rnn": {"hidden": 12, "dropout": 0.2},
     "resnet": {"channels": [4, 8], "dropout": 0.2},
 }
-OPTIMIZERS = {"sgd": 0.1, "momentum": 0.05, "adagrad": 0.05, "adam": 0.01, "adamw": 0.01}
+OPTIMIZERS = {"sgd": 0.1, "momentum": 0.05, "adagrad": 0.05, "adam": 0.01, "adamw": 0.01, "muon": 0.01}
 COURSE = {
     "epochs": 2,
     "batch_size": 64,  # 600 images: 10 steps an epoch, the last with 24
@@ -65,10 +65,10 @@ def stop_at(monkeypatch):
     return arm
 
 
-def run(folder, data, **settings):
-    """Train; go on as often as the run is stopped. Returns how often it was."""
+def run(folder, data, base=COURSE, **settings):
+    """Train by `base` and `settings`; go on as often as the run is stopped. Returns how often it was."""
     stopped = 0
-    config = Config(**{**COURSE, **settings, "output_dir": str(folder)})
+    config = Config(**{**base, **settings, "output_dir": str(folder)})
     go = lambda: fit(config, data, log=lambda text: None)  # noqa: E731
     while True:
         try:
@@ -225,7 +225,7 @@ def test_any_checkpoint_may_be_named_and_keep_says_how_many_there_are(straight, 
 def test_a_finished_run_resumed_has_nothing_to_do_and_stays_as_it_is(small, tmp_path):
     report = run_once(tmp_path / "run", small)
     again = resume(tmp_path / "run", small, log=lambda text: None)
-    timed = ("train_seconds", "images_per_second")
+    timed = ("train_seconds", "images_per_second", "total_seconds", "peak_memory_mb")
     assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in report.items() if k not in timed}
     assert len(list((tmp_path / "run").glob("vdlgraph.*.log"))) == 1
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from mnist_paddle.benchmarks import speed
-from mnist_paddle.benchmarks.ranks import draw, report, show
+from mnist_paddle.benchmarks.ranks import draw, measured_table, predicted_table, report, show
 from mnist_paddle.benchmarks.scaling import Compute, CostModel, Network, fit_compute, fit_network
 
 # 10 us and 1 GB/s; 4 MB over 4 ranks: 6 messages of 1 MB, each 10 us + 1 ms.
@@ -89,18 +88,16 @@ def test_the_report_as_text_and_as_a_figure(measured, tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_tables_of_a_document_have_the_same_figures(measured):
+    rows = measured_table(measured)
+    assert rows[1] == ["1", "3,200", "1.00 (1.00 to 1.00)", "19.00", "0.00", "1.00", "0.00"]
+    assert rows[2][:5] == ["2", "5,120", "1.60 (1.60 to 1.60)", "19.00", "5.00"]
+    assert predicted_table(measured)[0][0] == "ranks (10 µs, 8 Gbit/s)"
+    assert predicted_table(measured)[2][:3] == ["2", "5,329", "83.3 %"]  # 128 images in 24.02 ms
+
+
 def test_one_rank_alone_is_reported_without_a_network():
     alone = report({1: [ALONE]}, CABLE, 4)
     assert alone["here"] is None
     assert "in 4 micro-batches" in show(alone)
     assert "a message between" not in show(alone)
-
-
-@pytest.mark.parametrize(("kind", "base"), [("train", "plain Paddle"), ("loader", "paddle.io.DataLoader, fastest form")])
-def test_ratios_are_to_what_the_document_compares_with(kind, base, monkeypatch):
-    names = list(speed.IMPLEMENTATIONS[kind])
-    monkeypatch.setattr(speed, "measure", lambda kind, name: 100.0 * (1 + names.index(name)))
-    rows = speed.compare(kind, 1)
-    assert list(rows) == names
-    assert [name for name in names if rows[name]["ratio"] == 1] == [base]
-    assert rows["reader async" if kind == "loader" else "mnist_paddle"]["ratio"] == 2.5 - (kind == "train") * 0.5

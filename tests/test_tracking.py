@@ -36,6 +36,8 @@ REFUSED = {
     "scalars": lambda record: record.scalars(2**70, 1.0, "train", loss=1.0),
     "histograms": lambda record: record.histograms(1, {"a": np.array([1.7e308, -1.7e308])}, {"b": np.array([np.nan, 1])}),
     "images": lambda record: record.images(1, "digits", np.zeros((2, 28, 28, 9)), ["a", "b"]),
+    "charts": lambda record: record.charts(2**70, {"layers/1/std": 1.0}),
+    "feature_maps": lambda record: record.feature_maps(1, np.zeros((28, 28, 9, 9)), {"0": np.zeros((2, 3, 3))}),
     "pr_curves": lambda record: record.pr_curves(1, np.arange(3), np.full((3, 10), np.nan)),
     "hyperparameters": lambda record: record.hyperparameters({"batch_size": 2**80, "seed": None}, 99.0, 1),
     "a percent sign": lambda record: record.histograms(1, {"50%": np.ones(3)}, {}),
@@ -75,7 +77,7 @@ def test_a_chart_that_cannot_be_drawn_is_logged_once_per_kind(call, tmp_path):
 
 def test_the_table_has_every_method_that_draws():
     methods = {name for name, _ in inspect.getmembers(curves.Curves, inspect.isfunction) if not name.startswith("_")}
-    assert methods - REFUSED.keys() == {"add_record", "attempt", "lengths", "close"}
+    assert methods - REFUSED.keys() == {"add_record", "attempt", "digests", "lengths", "close"}
 
 
 def test_without_visualdl_a_run_keeps_its_metrics(tmp_path, monkeypatch):
@@ -139,7 +141,7 @@ def test_the_axis_of_the_error_has_a_few_plain_numbers(values):
     figure = plots.new_figure(4, 4)
     axes = figure.subplots()
     axes.plot(range(len(values)), values)
-    plots._format_axes(axes, "accuracy")
+    plots.format_axes(axes, "accuracy")
     labels = labels_of_axis(axes)
     assert 3 <= len(labels) <= 10, labels
     for label in labels:

@@ -1,4 +1,3 @@
-import contextlib
 import json
 import math
 import signal
@@ -44,7 +43,7 @@ def train(tmp_path, small, monkeypatch):
     def run(folder="run", drawn=False, **settings):
         run.said = []
         if not drawn:
-            monkeypatch.setattr(RunFolder, "drawing_graph", lambda *arguments: contextlib.nullcontext())
+            monkeypatch.setattr(RunFolder, "draw_graph", lambda *arguments: None)
         return fit(Config(**{**QUICK, "output_dir": str(tmp_path / folder), **settings}), small, log=run.said.append)
 
     return run
@@ -285,7 +284,7 @@ def test_a_run_that_diverges_names_step_and_layer_and_keeps_sound_checkpoints(tr
 
 
 def test_a_network_that_hides_its_nan_behind_relu_is_found_out(small):
-    state = build(Config(**{**QUICK, "model": "fc"}))
+    state = build(Config(**{**QUICK, "model": "fc", "kernels": "python"}))  # the compiled kernel's ReLU keeps NaN
     name, weight = trainable(state.model)[0]
     weight.set_value(np.full(weight.shape, np.nan, "float32"))
     outputs = state.model(paddle.zeros([2, 1, 28, 28]))

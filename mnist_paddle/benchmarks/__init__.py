@@ -1,3 +1,17 @@
-"""Speed and scaling, as ratios within one run."""
+"""Speed and scaling, as ratios within one run; records over many seeds."""
 
-__all__ = ["made_pictures", "picture_accuracy", "ranks", "speed"]
+__all__ = [
+    "context",
+    "growth",
+    "made_pictures",
+    "parts",
+    "peak",
+    "picture_accuracy",
+    "ranks",
+    "record",
+    "results",
+    "step",
+    "training",
+    "whole",
+    "worker",
+]

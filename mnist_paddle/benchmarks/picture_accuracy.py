@@ -12,6 +12,7 @@ from ..data.formats.decode import decode_file
 from ..data.pictures import SIDE, to_digit
 from ..deploy.predict import Recognizer
 from ..errors import UsageError
+from ..metrics import accuracy_interval
 from ..system.paths import StrPath
 
 # How pictures are brought to 28x28 before they are predicted.
@@ -23,7 +24,7 @@ PREPARATIONS = {
 
 
 def measure(run: StrPath, folder: StrPath) -> dict:
-    """Accuracy in percent on the pictures that `made_pictures.write_pictures` wrote, for each preparation and kind.
+    """Accuracy in percent and its 95 % interval on the pictures of `made_pictures.write_pictures`, by preparation and kind.
 
     "none" is the picture in gray, resized; "whole" also makes it white on black; "mnist" is the whole preprocessing. With
     scikit-learn installed, also on its 1,797 digits of 8x8 pixels. Raises `UsageError` for a folder of other content.
@@ -39,7 +40,8 @@ def measure(run: StrPath, folder: StrPath) -> dict:
         for value in dict.fromkeys(kind[key] for kind in kinds.values()):
             groups[value] = [kind[key] == value for kind in kinds.values()]
     recognizer = Recognizer(run)
-    result = {"run": str(run), "pictures": len(labels), "accuracy": accuracies(recognizer, grays, labels, groups)}
+    table = accuracies(recognizer, grays, labels, groups)
+    result = {"run": str(run), "pictures": len(labels), "accuracy": table, "interval": intervals(table, groups)}
     others = sklearn_digits()
     if others is not None:
         grays, labels = others
@@ -56,6 +58,15 @@ def accuracies(recognizer: Recognizer, grays: list, labels: list, groups: dict) 
         right = np.array([recognizer.classes[number] == label for number, label in zip(best, labels)])
         table[name] = {group: round(100 * float(right[np.array(members)].mean()), 2) for group, members in groups.items()}
     return table
+
+
+def intervals(table: dict, groups: dict) -> dict:
+    """The 95 % interval of every accuracy of the table: preparation -> group -> [low, high] in percent."""
+    counts = {group: sum(members) for group, members in groups.items()}
+    return {
+        name: {group: [round(end, 2) for end in accuracy_interval(row[group], counts[group])] for group in groups}
+        for name, row in table.items()
+    }
 
 
 def sklearn_digits() -> Optional[tuple[list, list]]:

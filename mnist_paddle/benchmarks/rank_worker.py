@@ -25,7 +25,7 @@ def measure_rank(micro_batches: int) -> dict:
     import paddle
 
     from mnist_paddle import LOSSES, Config, Loader
-    from mnist_paddle.benchmarks.speed import random_digits
+    from mnist_paddle.benchmarks.worker import random_digits
     from mnist_paddle.data.dataset import Split
     from mnist_paddle.distributed import communication
     from mnist_paddle.experiment.state import State, build

@@ -1,17 +1,20 @@
 """What several ranks gain: measured on this machine, predicted for more ranks than it has."""
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from ..distributed.launcher import paddle_command, rank_environment, visible_gpus
 from ..system import startup
+from ..system.console import Log
+from .processes import in_turns
 from .rank_worker import BATCH
 from .scaling import Compute, CostModel, Network, fit_compute, fit_network
+from .training import with_range
 
 WORKER = Path(__file__).with_name("rank_worker.py")
 PLANNED = [2**power for power in range(11)]  # ranks
@@ -158,16 +161,31 @@ def draw(report: dict, png: str) -> None:
     draw_scaling(measured, curves, efficiencies, png, batch=BATCH)
 
 
-def main(arguments: argparse.Namespace) -> int:
-    """Measure 1..N ranks in turns, report; the exit status."""
+def measure_all(repeats: int, micro_batches: int, planned: Network, log: Log) -> dict:
+    """Measure 1..N ranks in turns: the report."""
     counts = range(1, (visible_gpus() or startup.usable_cores()) + 1)
-    runs: dict[int, list] = {ranks: [] for ranks in counts}
-    for _ in range(arguments.repeats):
-        for ranks in counts:
-            runs[ranks].append(measure(ranks, arguments.parts))
-    planned = network_of({"latency_us": arguments.latency_us, "gbit": arguments.gbit})
-    result = report(runs, planned, arguments.parts)
-    print(json.dumps(result) if arguments.json else show(result))
-    if arguments.draw:
-        draw(result, arguments.draw)
-    return 0
+    measurements = {str(ranks): partial(measure, ranks, micro_batches) for ranks in counts}
+    rounds = in_turns(measurements, repeats, log)
+    return report({ranks: rounds[str(ranks)] for ranks in counts}, planned, micro_batches)
+
+
+def measured_table(report: dict) -> list[list[str]]:
+    """What was measured, for a document."""
+    rows = [["ranks", "images/s", "speedup", "computing, ms", "exchange, ms", "input, ms", "all-reduce alone, ms"]]
+    for ranks, row in report["ranks"].items():
+        times = [*row["step_ms"].values(), row["exchange_alone_ms"]]
+        rows.append(
+            [str(ranks), f"{row['images_per_second']:,}", with_range(row["rounds"], ".2f"), *(f"{ms:.2f}" for ms in times)]
+        )
+    return rows
+
+
+def predicted_table(report: dict) -> list[list[str]]:
+    """What is predicted for the planned network, for a document."""
+    planned = report["planned"]
+    network = f"ranks ({planned['latency_us']:g} µs, {planned['gbit']:g} Gbit/s)"
+    rows = [[network, "images/s", f"efficiency at {report['batch']} images a rank", "images a rank needed for 80 %"]]
+    for ranks, row in planned["ranks"].items():
+        figures = [f"{row['images_per_second']:,}", f"{100 * row['efficiency']:.1f} %", f"{row['smallest_batch']:,}"]
+        rows.append([f"{int(ranks):,}", *figures])
+    return rows

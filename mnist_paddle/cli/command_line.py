@@ -194,7 +194,7 @@ def example(name: str) -> str:
 
 def flag_value(name: str, flag: str, text: str, extra: list) -> object:
     """What a flag's text means; `extra` are the words behind it, which a space may have cut off."""
-    if FIELDS[name].type is dict:
+    if FIELDS[name].type in (dict, Optional[dict]):
         for word in (text, *extra):
             if word[:1] in ("-", *DASHES):
                 raise UsageError(stray(word))

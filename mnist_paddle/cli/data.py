@@ -116,25 +116,25 @@ def run_audit(arguments: argparse.Namespace, dataset: Dataset) -> list:
     """Look for wrong labels, write what --audit_report names, and return the suspects."""
     startup.require_paddle()
     with signals.importing_paddle():
-        from ..studies import audit
+        from ..audit import labels
         from ..system.device import set_device
 
     set_device(arguments.device, arguments.threads)
-    return audit.audit(dataset, arguments.audit_folds, log=entry.tell)
+    return labels.audit(dataset, arguments.audit_folds, log=entry.tell)
 
 
 def write_audit(arguments: argparse.Namespace, dataset: Dataset, findings: list[Finding], suspects: list) -> None:
     """The files that --audit_report names."""
-    from ..studies import audit
+    from ..audit import labels
 
     for path in arguments.audit_report:
         kind = path.rpartition(".")[2].lower()
         if kind == "html":
             page.write(path, page.page(dataset, findings, suspects))
         elif kind == "json":
-            page.write(path, audit.suggestion(dataset, suspects))
+            page.write(path, labels.suggestion(dataset, suspects))
         else:
-            audit.draw(dataset, suspects, path)
+            labels.draw(dataset, suspects, path)
         entry.tell(f"written: {path}")
 
 
@@ -160,7 +160,7 @@ def main(argv: list) -> int:
         return 0
     print(show(report))
     if arguments.audit:
-        from ..studies import audit
+        from ..audit import labels
 
-        print(audit.summary(dataset, suspects))
+        print(labels.summary(dataset, suspects))
     return 0

@@ -137,12 +137,13 @@ def with_labels_of(known: tuple, split: Split, classes: tuple, source: str) -> S
 
 def show(result: dict) -> str:
     """The result for a reader."""
-    from ..metrics import report_text
+    from ..metrics import accuracy_text, report_text
 
     head = f"{result['run']} on {result['dataset']}, {result['split']}: {result['count']:,} images"
     loss = "not finite" if result["loss"] is None else f"{result['loss']:.4f}"
     names = [row.get("name", row["label"]) for row in result["classes"]]
-    return f"{head}\naccuracy {result['accuracy']:.2f} %   loss {loss}\n\n{report_text(result['confusion'], names)}"
+    accuracy = accuracy_text(result["accuracy"], result["count"])
+    return f"{head}\naccuracy {accuracy}   loss {loss}\n\n{report_text(result['confusion'], names)}"
 
 
 def main(argv: list) -> int:

@@ -11,7 +11,7 @@ from ..arguments import describe
 from ..config import FIELDS, PATHS
 from ..errors import UsageError
 from ..registry import Argument, unknown
-from ..settings.advice import canonical
+from ..settings.advice import canonical, file_of
 from ..settings.checks import unknown_component
 from ..settings.tables import CHOICES, TABLES, WITH_ARGUMENTS, choices
 from ..version import __version__
@@ -21,8 +21,8 @@ USAGE = """\
 usage: mnist-paddle train [--config FILE] [--FLAG VALUE ...]
        (python scripts/train.py is the same)
 
-Train a handwritten-digit recognizer. Without flags: the course's CNN to 99 %
-on MNIST in about a minute. Defaults are in [brackets]."""
+Train a handwritten-digit recognizer. Without flags: to 99 % on MNIST in about
+ten seconds. Defaults are in [brackets]."""
 QUESTIONS = {
     "--config FILE": "YAML file of settings, or the name of a recipe: cnn",
     "--help, -h": "print this; --help model fc: all about one network",
@@ -135,7 +135,7 @@ def command_help(parser: argparse.ArgumentParser) -> str:
     name = parser.prog.rpartition(" ")[2]
     positional = [f"{_argparse_flag(action)} " for action in parser._actions if not action.option_strings]
     usage = parser.usage or f"{parser.prog} {''.join(positional)}[options]"
-    lines = [f"usage: {usage}", f"       (python scripts/{name.replace('-', '_')}.py is the same)"]
+    lines = [f"usage: {usage}", f"       (python scripts/{file_of(name.replace('-', '_'))}.py is the same)"]
     for paragraph in (parser.description or "").split("\n\n"):
         is_table = paragraph.startswith("  ")
         lines += ["", *(paragraph.splitlines() if is_table else textwrap.wrap(paragraph, WIDTH))]

@@ -6,19 +6,27 @@ from typing import Callable, NoReturn, Optional
 
 from ..errors import UsageError
 from ..registry import unknown
+from ..settings.advice import file_of
 from ..system import signals
 from ..version import __version__
 from . import entry
 
-# name -> what it does; each is a module of this package, imported when it is called
+# name -> what it does; each is a module of this package (`file_of`), imported when it is called
 COMMANDS = {
     "train": "train a network",
+    "find_lr": "find a learning rate: train while it rises until the loss diverges",
     "launch": "train on several devices or machines",
     "evaluate": "evaluate a trained network on any split of any dataset",
+    "compare": "compare runs: settings, results, and which is better on the same images",
+    "inspect": "see inside a network: its layers, and figures of where it looks",
     "predict": "predict pictures: class, probability, runner-up",
     "make_pictures": "make digit pictures by other means, measure on them",
     "data": "download or read a dataset and inspect it",
+    "study": "re-run a claim of the article as an experiment, or one of your own",
     "verify_resume": "check that a stopped and resumed run equals one that ran through",
+    "replay": "show a past step of a run again: images, outputs, gradients",
+    "lesson": "learn to debug a training: ten broken scripts to fix",
+    "bugs": "train with classic faults, see which alarm names each",
     "benchmark": "measure speed, as ratios within one run",
 }
 
@@ -32,7 +40,7 @@ def command(name: str) -> Callable[[list], int]:
     """The function of a command, arguments -> exit status; a `UsageError` where a library that it needs is not installed."""
     try:
         with signals.importing():
-            return import_module(f".{name}", __package__).main
+            return import_module(f".{file_of(name)}", __package__).main
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] == __package__.partition(".")[0]:
             raise

@@ -13,10 +13,13 @@ def main(argv: list) -> int:
         config = load_config(argv)
         startup.require_paddle()
         communication.launch_env()  # what a launcher has set, before Paddle's import fails on it
-        with signals.importing_paddle():  # which takes seconds: not before the flags are known to be right
-            from mnist_paddle import fit
+        from ..experiment.head_start import HeadStart  # not for --help
 
-        fit(config)
+        with HeadStart(config) as head_start:
+            with signals.importing_paddle():  # which takes seconds: not before the flags are known to be right
+                from mnist_paddle import fit
+
+            fit(config, head_start=head_start)
     except KeyboardInterrupt:
         return console.end_with("stopped at once by SIGINT; existing checkpoints are complete", 130)
     return 0

@@ -77,7 +77,7 @@ def show_rows(rows: list) -> bool:
 def verify(options: argparse.Namespace, kinds: list, flags: list, config: Config, *, folder: Path) -> bool:
     """Train both runs, print both tables; whether everything is identical."""
     from ..experiment import checkpoint
-    from ..experiment.compare import compare
+    from ..experiment.identical import compare
 
     trainer = StoppedTraining(folder, flags, options.nproc)
     print(f"straight: train.py {' '.join(flags)}" + (f" on {options.nproc} ranks" if options.nproc > 1 else ""), flush=True)

@@ -7,20 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import UsageError
-from ..system import locks, paths
+from ..system import locks
+from ..system.cache import CACHE, cache_folder, make_folder
 from ..system.console import Log
 
-CACHE = "MNIST_PADDLE_CACHE"
 REMEDY = f"set {CACHE} to another folder"
-
-
-def cache_folder() -> Path:
-    """The dataset cache: $MNIST_PADDLE_CACHE, else the user's cache folder on this system."""
-    import platformdirs
-
-    if configured := os.environ.get(CACHE, "").strip():
-        return Path(paths.expand(configured, CACHE))
-    return Path(os.path.expanduser(platformdirs.user_cache_dir("mnist_paddle")))
 
 
 def writable_cache(log: Log) -> Path:
@@ -30,9 +21,7 @@ def writable_cache(log: Log) -> Path:
     """
     folder = cache_folder()
     try:
-        if folder.parts[0] == "~":
-            raise FileNotFoundError(2, "there is no home folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:

@@ -1,11 +1,11 @@
 """What is doubtful in a dataset: parts, classes, brightness, duplicates. One line each, with examples to look at."""
 
 from dataclasses import replace
-from typing import Callable
 
 import numpy as np
 
 from ..errors import UsageError
+from ..system.console import Log
 from .brightness import blank, brightness
 from .dataset import Dataset, few
 from .duplicates import near_pairs, same_images
@@ -53,8 +53,9 @@ def everything(dataset: Dataset, thorough: bool = False) -> list[Finding]:
     return sorted([*read, *check(dataset, thorough), *noted], key=lambda finding: finding.severity != WARNING)
 
 
-def announce(dataset: Dataset, log: Callable[[str], None], strict: bool = False, *, test_only: bool = False) -> None:
-    """Print notes and warnings to `log`, a few lines of each. Raises `UsageError` for a warning if `strict` (--strict_data).
+def announce(dataset: Dataset, log: Log, strict: bool = False, *, test_only: bool = False) -> list[Finding]:
+    """Print notes and warnings to `log`, a few lines of each; returns all. Raises `UsageError` for a warning if `strict`
+    (--strict_data).
 
     `test_only`: the dataset has no other part, which is no finding.
     """
@@ -71,6 +72,7 @@ def announce(dataset: Dataset, log: Callable[[str], None], strict: bool = False,
             log(f"{severity}: {text}")
         if len(texts) > MOST_LINES:
             log(f"{severity}: and {len(texts) - MOST_LINES} more; {remedy}")
+    return findings
 
 
 def _command(dataset: Dataset) -> str:
@@ -154,7 +156,8 @@ def _duplicates(dataset: Dataset) -> list[Finding]:
             across = [pair for pair in pairs if pair[1][0] == name and pair[0][0] == before]
             if across:
                 severity = WARNING if len(across) > max(FEW_PAIRS, LEAKED * len(split)) else NOTE
-                findings.append(Finding(severity, f"{len(across):,} images are also in {before}", tuple(across), name))
+                kind = "test_images_in_training" if severity == WARNING and before == "train" else ""
+                findings.append(Finding(severity, f"{len(across):,} images are also in {before}", tuple(across), name, kind))
     return findings
 
 

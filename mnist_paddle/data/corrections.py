@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..system.paths import StrPath
+from . import large
 from .dataset import Dataset, Split
 from .formats.arrays import PARTS
 
@@ -43,13 +44,13 @@ def correct(dataset: Dataset, path: StrPath) -> Dataset:
         )
     labels = {name: label for label, name in enumerate(dataset.classes)}
     parts: dict[str, Any] = {}
-    notes = []
+    notes: list = []
     for part in PARTS:
         relabel, leave_out = content.get("relabel", {}).get(part, {}), content.get("leave_out", {}).get(part, [])
         if relabel or leave_out:
             split = getattr(dataset, part)
             _check_part(part, relabel, leave_out, (len(split), labels), refuse)
-            parts[part] = _changed(split, {int(index): labels[name] for index, name in relabel.items()}, leave_out)
+            parts[part] = _changed(split, {int(index): labels[name] for index, name in relabel.items()}, leave_out, notes)
             changed = f"{len(relabel):,} labels changed, {len(leave_out):,} images left out"
             changes_test = "; its figures are not those of the published set" if part == "test" else ""
             notes.append(f"{part}: {changed} ({os.path.basename(path)}){changes_test}")
@@ -64,12 +65,14 @@ def to_text(fingerprint: str, relabel: dict, leave_out: dict) -> str:
     return json.dumps({"fingerprint": fingerprint, "relabel": relabel, "leave_out": leave_out}, indent=1) + "\n"
 
 
-def _changed(split: Split, relabel: dict, leave_out: list) -> Split:
+def _changed(split: Split, relabel: dict, leave_out: list, notes: list) -> Split:
     labels = split.labels.copy()
     labels[list(relabel)] = list(relabel.values())
     keep = np.ones(len(labels), bool)
     keep[leave_out] = False
-    return Split(split.images, labels) if keep.all() else Split(split.images[keep], labels[keep])
+    return (
+        Split(split.images, labels) if keep.all() else Split(large.taken(split.images, np.flatnonzero(keep), notes), labels[keep])
+    )
 
 
 # The file

@@ -182,7 +182,7 @@ def split_raw(raw: Raw, settings: dict, source: str = "") -> Dataset:
     name, method = settings["dataset"], settings["validation_split"]
     if method not in SPLITTING:
         raise UsageError(f"--validation_split: {unknown('way of splitting', method, SPLITTING)}")
-    notes, is_mnist = list(raw.notes), name == "mnist" or sources.is_original(raw, sources.MNIST)
+    notes, is_mnist = list(dict.fromkeys(raw.notes)), name == "mnist" or sources.is_original(raw, sources.MNIST)
     if is_mnist and name == "custom":
         notes.append("this is MNIST itself: treated as --dataset mnist")
     if method == "auto":

@@ -18,6 +18,7 @@ class Finding:
     what: str
     examples: tuple = ()
     part: str = ""  # or several, joined by commas; "": the whole
+    kind: str = ""  # of the alarm that it is
 
     @property
     def text(self) -> str:

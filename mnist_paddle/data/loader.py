@@ -4,14 +4,18 @@ A batch is made by indexing one uint8 array, never image by image. Its content i
 can be computed without the previous ones, and all readers give the same numbers.
 """
 
+import math
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from ..kernels.library import Library
 from ..registry import Registry
 from .augment import AUGMENTATIONS, Coordinates, bilinear_indices, interpolate, pad, warp
 from .dataset import MNIST_PIXELS, Split
@@ -28,12 +32,18 @@ class Batch(NamedTuple):
     labels: Any
     global_size: int
 
+    @property
+    def local_size(self) -> int:
+        """m. `len` of a tensor takes 8 microseconds."""
+        return self.labels.shape[0]
 
-def normalize(pixels: np.ndarray, mean: float = MNIST_PIXELS[0], std: float = MNIST_PIXELS[1]) -> np.ndarray:
-    """Pixels 0 to 255 of any shape -> float32, (pixels - mean) / std; the default is MNIST's."""
+
+def normalize(
+    pixels: np.ndarray, mean: float = MNIST_PIXELS[0], std: float = MNIST_PIXELS[1], *, out: Optional[np.ndarray] = None
+) -> np.ndarray:
+    """Pixels 0 to 255 of any shape -> float32, (pixels - mean) / std; the default is MNIST's. `out`: where to write them."""
     scale, shift = _factors(mean, std)
-    images = pixels.astype(np.float32)
-    images *= scale
+    images = np.multiply(pixels, scale, out=out, dtype=np.float32)
     images -= shift
     return images
 
@@ -90,6 +100,11 @@ class Sampler:
             self._epoch, self._order = epoch, order
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
 
+    def local(self, step: int) -> np.ndarray:
+        """Those of this rank's shard."""
+        indices = self.indices(step)
+        return indices[shard(indices, self.rank, self.world_size)]
+
     def coordinates(self, step: int, count: int) -> Optional[Coordinates]:
         """Augmentation of a step's global batch: rows and columns float32 [count, 28, 28], or None for unchanged images."""
         if self.augment is None:
@@ -99,7 +114,7 @@ class Sampler:
 
 
 class Loader:
-    """Batches of a split, normalized by (mean, std). Keyword arguments other than these go to `Sampler`.
+    """Batches of a split, normalized by (mean, std). Other keyword arguments go to `Sampler`.
 
     >>> loader = Loader(Split(np.zeros((10, 28, 28), np.uint8), np.zeros(10, np.uint8)), batch_size=4, reader="sync")
     >>> [len(batch.labels) for batch in loader.batches(0, loader.steps_per_epoch)]
@@ -107,42 +122,94 @@ class Loader:
     """
 
     def __init__(
-        self, split: Split, batch_size: int, *, reader: str = "async", normalization: tuple = MNIST_PIXELS, **settings: Any
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        reader: str = "async",
+        normalization: tuple = MNIST_PIXELS,
+        library: Optional[Library] = None,
+        **settings: Any,
     ) -> None:
-        self.split, self.normalization = split, normalization
-        self.sampler = Sampler(len(split), batch_size, **settings)
+        self.source = Source(split, Sampler(len(split), batch_size, **settings), normalization, library)
         self.reader = READERS.pick({"async": "asynchronous"}.get(reader, reader))
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches per epoch; the last one may be smaller."""
-        return self.sampler.limit
+        return self.source.sampler.limit
 
     def samples(self, count: int, classes: Optional[Sequence[str]] = None) -> tuple:
         """The first images as the network sees them, uint8 [<= count, 28, 28] with augmentation, and the names of their classes.
 
         `classes` are the names by label; without them, the labels as text.
         """
-        batch = make_batch(self.split, self.sampler, 0, self.normalization)
-        mean, std = map(np.float32, self.normalization)
+        batch = self.source.batch(0)
+        mean, std = map(np.float32, self.source.normalization)
         pixels = np.rint(batch.images[:count, 0] * std + mean).clip(0, 255).astype(np.uint8)
         return pixels, [str(label) if classes is None else classes[label] for label in batch.labels[:count]]
 
     def batches(self, start: int = 0, stop: Optional[int] = None) -> Generator[Batch, None, None]:
         """Batches of steps `start` to `stop` (None: endless) as Paddle tensors. Close the iterator to stop early."""
-        return self.reader(self.split, self.sampler, range(start, 2**62 if stop is None else stop), self.normalization)
+        return self.reader(self.source, range(start, 2**62 if stop is None else stop))
 
 
-def make_batch(split: Split, sampler: Sampler, step: int, normalization: tuple = MNIST_PIXELS) -> Batch:
-    """One rank's shard of a step's batch, as NumPy arrays."""
-    indices = sampler.indices(step)
-    local = shard(indices, sampler.rank, sampler.world_size)
-    pixels = split.images.take(indices[local], axis=0)
-    coordinates = sampler.coordinates(step, len(indices))
-    if coordinates is not None:
-        pixels = warp(pixels, coordinates[0][local], coordinates[1][local])
-    labels = split.labels.take(indices[local]).astype(np.int64)
-    return Batch(step, normalize(pixels, *normalization)[:, None], labels, len(indices))
+@dataclass(frozen=True)
+class Source:
+    """What batches are made of: images, their order, and the mean and standard deviation that they are normalized by.
+
+    A compiled `library` makes them faster and to the bit the same.
+    """
+
+    split: Split
+    sampler: Sampler
+    normalization: tuple = MNIST_PIXELS
+    library: Optional[Library] = None
+
+    def batch(self, step: int, out: Optional[np.ndarray] = None) -> Batch:
+        """One rank's shard of a step's batch, as NumPy arrays. `out`: where to write its images, float32 [m, 28, 28]."""
+        sampler = self.sampler
+        indices = sampler.indices(step)
+        local = shard(indices, sampler.rank, sampler.world_size)
+        pixels = self.split.images.take(indices[local], axis=0)
+        coordinates = sampler.coordinates(step, len(indices))
+        if coordinates is not None:
+            pixels = warp(pixels, coordinates[0][local], coordinates[1][local])
+        labels = self.split.labels.take(indices[local]).astype(np.int64)
+        return Batch(step, normalize(pixels, *self.normalization, out=out)[:, None], labels, len(indices))
+
+    def tensors(self, steps: range) -> list[Batch]:
+        """The batches of several steps as tensors on the CPU: slices of one tensor, whose memory is filled where it is."""
+        from ..system.memory import new_tensor
+
+        indices = [self.sampler.local(step) for step in steps]
+        rows = max(1, sum(map(len, indices)))  # a rank may have no images; memory without any has no address
+        (images, pixels), (labels, numbers) = new_tensor([rows, 1, 28, 28], "float32"), new_tensor([rows], "int64")
+        compiled = self._gather(np.concatenate(indices), pixels, numbers)
+        pixels, batches, start = pixels.reshape(-1, 28, 28), [], 0
+        for step, count in zip(steps, map(len, indices)):
+            part = slice(start, start + count)
+            if not compiled:
+                numbers[part] = self.batch(step, out=pixels[part]).labels
+            batches.append(Batch(step, images[part], labels[part], len(self.sampler.indices(step))))
+            start += count
+        return batches
+
+    def _gather(self, indices: np.ndarray, pixels: np.ndarray, labels: np.ndarray) -> bool:
+        """Write the images and labels at `indices` in one call, during which other threads run; False where NumPy has to."""
+        images = self.split.images
+        plain = images.dtype == np.uint8 and images.flags.c_contiguous and self.sampler.augment is None
+        if self.library is None or not plain or not len(indices):
+            return False
+        labels[:] = self.split.labels.take(indices)
+        sizes = len(indices), math.prod(images.shape[1:])
+        self.library.gather(images.ctypes.data, indices.ctypes.data, self._values.ctypes.data, pixels.ctypes.data, sizes)
+        return True
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        """What each of the 256 pixels becomes: float32 [256]."""
+        return normalize(np.arange(256, dtype=np.uint8), *self.normalization)
 
 
 def to_device(batch: Batch) -> Batch:
@@ -153,20 +220,25 @@ def to_device(batch: Batch) -> Batch:
 
 
 @READERS.register
-def sync(split: Split, sampler: Sampler, steps: range, normalization: tuple = MNIST_PIXELS) -> Iterator[Batch]:
+def sync(source: Source, steps: range) -> Iterator[Batch]:
     """Prepare each batch on demand."""
-    return (to_device(make_batch(split, sampler, step, normalization)) for step in steps)
+    return (to_device(source.batch(step)) for step in steps)
 
 
 @READERS.register
-def asynchronous(split: Split, sampler: Sampler, steps: range, normalization: tuple = MNIST_PIXELS) -> Iterator[Batch]:
+def asynchronous(source: Source, steps: range) -> Iterator[Batch]:
     """Prefetch batches in a worker thread through a bounded queue."""
+    import paddle
+
+    on_cpu = paddle.get_device() == "cpu"
     # Several batches per queue item, so the threads wake each other less often (one core: 0.97 -> 1.02 million images/s).
-    chunks = ([make_batch(split, sampler, step, normalization) for step in chunk] for chunk in chunked(steps, CHUNK))
+    if on_cpu:  # the worker makes tensors: a copy of each array takes longer than all that is left to do here
+        chunks = (source.tensors(chunk) for chunk in chunked(steps, CHUNK))
+    else:
+        chunks = ([source.batch(step) for step in chunk] for chunk in chunked(steps, CHUNK))
     with closing(prefetch(chunks, PREFETCH // CHUNK)) as ready:
         for chunk in ready:
-            for batch in chunk:
-                yield to_device(batch)
+            yield from chunk if on_cpu else map(to_device, chunk)
 
 
 def chunked(steps: range, size: int) -> Iterator[range]:
@@ -179,11 +251,12 @@ def chunked(steps: range, size: int) -> Iterator[range]:
 
 
 @READERS.register
-def resident(split: Split, sampler: Sampler, steps: range, normalization: tuple = MNIST_PIXELS) -> Iterator[Batch]:
+def resident(source: Source, steps: range) -> Iterator[Batch]:
     """Keep the uint8 images on the device; gather and normalize there."""
     import paddle
 
-    scale, shift = map(float, _factors(*normalization))
+    split, sampler = source.split, source.sampler
+    scale, shift = map(float, _factors(*source.normalization))
     images = pad(split.images) if sampler.augment else split.images
     pixels = paddle.to_tensor(images.reshape(len(images), -1))
     labels = paddle.to_tensor(split.labels.astype(np.int64))

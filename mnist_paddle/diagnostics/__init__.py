@@ -1,3 +1,16 @@
-"""What is wrong with a training: numbers that are not finite, and the layer they come from."""
+"""What is wrong with a training and what it is made of: alarms and their checks, the verdict, finite numbers, costs."""
 
-__all__ = ["finite"]
+__all__ = [
+    "alarms",
+    "contracts",
+    "cost",
+    "finite",
+    "inputs",
+    "layer_statistics",
+    "layer_table",
+    "maps",
+    "network_copy",
+    "probes",
+    "progress",
+    "verdict",
+]

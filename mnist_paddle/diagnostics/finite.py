@@ -5,15 +5,20 @@ all NaN predicts the same for every image, with a loss of 2.30. The weights are 
 logged and before every evaluation and checkpoint, and an evaluation monitors the output of every layer.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Callable, Optional
 
+import numpy as np
 import paddle
 
 from ..distributed import communication
 from ..errors import RunError
+from ..system.memory import as_array
+from .network_copy import tensors_in
 
+PLAIN = (paddle.float32, paddle.float64)  # that NumPy knows
 REMEDY = "try a smaller --learning_rate, --warmup_epochs 1 or --clip_norm 1"
 
 
@@ -27,8 +32,14 @@ class NonFiniteError(RunError):
 
 def is_finite(tensors: Iterable[paddle.Tensor]) -> bool:
     """Whether all values of all tensors are finite. Synchronizes with the device once."""
-    finite = [paddle.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point() and tensor.size]
-    return not finite or bool(paddle.stack(finite).all().item())
+    elsewhere = []
+    for tensor in tensors:
+        if tensor.dtype in PLAIN and tensor.place.is_cpu_place() and tensor.is_contiguous() and math.prod(tensor.shape):
+            if not np.isfinite(as_array(tensor)).all():  # a fifth of the time of two operators of Paddle's on small tensors
+                return False
+        elif tensor.is_floating_point() and tensor.size:
+            elsewhere.append(paddle.isfinite(tensor).all())
+    return not elsewhere or bool(paddle.stack(elsewhere).all().item())
 
 
 def first_nonfinite(tensors: dict) -> Optional[str]:
@@ -44,7 +55,7 @@ def check_loss(loss: paddle.Tensor, model: paddle.nn.Layer, images: paddle.Tenso
     Only on a CPU with one rank: reading the loss in every step would stall a GPU, and one of several ranks must not stop alone.
     There it is detected when metrics are next logged (`Window.settle`).
     """
-    if communication.world_size() > 1 or not loss.place.is_cpu_place() or is_finite([loss]):
+    if not loss.place.is_cpu_place() or math.isfinite(loss.item()) or communication.world_size() > 1:
         return
     raise NonFiniteError("the loss is not finite", find_nonfinite_layer(model, images), step)
 
@@ -65,7 +76,7 @@ def monitor_layers(model: paddle.nn.Layer, broken: list) -> Iterator[None]:
 
     def make_hook(name: str, layer: paddle.nn.Layer) -> Callable[..., None]:
         def hook(layer_: paddle.nn.Layer, inputs: object, outputs: object) -> None:
-            if not is_finite(_tensors(outputs)):
+            if not is_finite(tensors_in(outputs)):
                 parameter = first_nonfinite(dict(layer.named_parameters(include_sublayers=False)))
                 broken.append(f"layer {name}, a {type(layer).__name__}: its {parameter or 'output'} is not finite")
 
@@ -80,10 +91,3 @@ def monitor_layers(model: paddle.nn.Layer, broken: list) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _tensors(outputs: object) -> list:
-    """All tensors in a layer's return value: a tensor or nested tuples, as of a recurrent layer."""
-    if isinstance(outputs, (list, tuple)):
-        return [tensor for output in outputs for tensor in _tensors(output)]
-    return [outputs] if isinstance(outputs, paddle.Tensor) else []

@@ -105,8 +105,8 @@ class Send(PyLayer):
 
     @staticmethod
     def forward(ctx: PyLayerContext, activations: paddle.Tensor, outputs: Sequence[int]) -> paddle.Tensor:
-        ctx.gradient = paddle.empty_like(activations)
-        dist.send(activations, dst=SECOND)
+        ctx.gradient = paddle.empty(activations.shape, activations.dtype)
+        dist.send(activations.contiguous(), dst=SECOND)  # Paddle sends tensors in one piece only
         return paddle.zeros([len(activations), *outputs], activations.dtype)
 
     @staticmethod
@@ -126,5 +126,5 @@ class Receive(PyLayer):
 
     @staticmethod
     def backward(ctx: PyLayerContext, gradient: paddle.Tensor) -> paddle.Tensor:
-        dist.send(gradient, dst=FIRST)
+        dist.send(gradient.contiguous(), dst=FIRST)
         return paddle.zeros([1], gradient.dtype)

@@ -16,6 +16,7 @@ class Strategy:
 
     parallel = "data"  # the name that --parallel gives it
     splits_batch = True  # every rank takes a shard of every batch; else all ranks take the whole batch
+    replicas = 1  # threads of this rank that its shard is split over
 
     def __init__(self, ranks: Optional[int] = None) -> None:
         """`ranks`: plan for this many ranks, as rank 0, without being one of several processes."""

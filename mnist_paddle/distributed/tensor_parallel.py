@@ -162,7 +162,7 @@ class SumForward(PyLayer):
 
     @staticmethod
     def forward(ctx: PyLayerContext, partial: paddle.Tensor) -> paddle.Tensor:
-        total = partial.clone()
+        total = partial.contiguous().clone()
         dist.all_reduce(total)
         return total
 
@@ -180,7 +180,7 @@ class SumBackward(PyLayer):
 
     @staticmethod
     def backward(ctx: PyLayerContext, partial: paddle.Tensor) -> paddle.Tensor:
-        total = partial.clone()
+        total = partial.contiguous().clone()
         dist.all_reduce(total)
         return total
 

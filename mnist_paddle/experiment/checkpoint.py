@@ -264,9 +264,10 @@ def inherited_settings(path: StrPath, given: dict) -> dict:
 def settings_in(progress: dict, path: StrPath) -> dict:
     """The settings of the run that a checkpoint belongs to, from its progress.
 
-    Runs of versions before 0.2 validated with the end of the training images, whatever the data, and do not say so.
+    Runs of versions before 0.2 validated with the end of the training images, whatever the data, computed in plain Paddle, and do
+    not say so.
     """
     recorded = progress.get("config")
     if not isinstance(recorded, dict) or not all(isinstance(name, str) for name in recorded):
         raise UsageError(f"{path}: the checkpoint does not hold the settings of its run")
-    return {"validation_split": "last", **recorded}
+    return {"validation_split": "last", "kernels": "python", **recorded}

@@ -7,6 +7,7 @@ which step was best, and is written before `best` is replaced.
 from pathlib import Path
 
 from ..distributed import communication
+from ..layers import uses_kernels, uses_products
 from ..system.device import versions
 from . import checkpoint
 from .setup import Setup
@@ -59,6 +60,9 @@ def facts(setup: Setup, state: State) -> dict:
         "normalization": list(setup.dataset.normalization),
         "from_pictures": setup.dataset.source.endswith(("(image folder)", "(image folder in an archive)")),
         "world_size": communication.world_size(),
+        "replicas": state.strategy.replicas,
+        "compiled": uses_kernels(state.model),
+        "products": uses_products(state.model),
         "versions": versions(),
     }
 

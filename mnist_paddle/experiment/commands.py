@@ -1,5 +1,6 @@
 """The commands that a run prints as next steps; they work when pasted into the shell or Python session that it ran in."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -171,15 +172,22 @@ def evaluate_command(folder: StrPath, settings: dict) -> str:
     return f"from mnist_paddle import {names}; evaluate(load_model({str(folder)!r})[0], {data}.test, {loss}).summary()"
 
 
-def curves_command(folder: StrPath) -> Optional[tuple[str, str]]:
-    """The command that serves the curves in VisualDL and the address to open; None where VisualDL is not installed."""
+def curves_command(folder: StrPath, page: str = "scalar", *, relative: bool = False) -> Optional[tuple[str, str]]:
+    """The command that serves the curves in VisualDL and the address to open; None where VisualDL is not installed.
+
+    `relative`: with a folder relative to the working directory, as the page high-dimensional needs it. Given an absolute one,
+    VisualDL 2.5.3 keeps vectors and labels under the same key, and answers with one for the other.
+    """
     if importlib.util.find_spec("visualdl") is None:
         return None
     port = free_port()
     start = program("visualdl") or f"{interpreter()} -m visualdl.server.app"
     flags = f"--host 127.0.0.1{f' --port {port}' * (port != PORT)} --disable-telemetry"
-    # A relative folder breaks VisualDL's embeddings page.
-    return f"{start} --logdir {quote(os.path.abspath(folder))} {flags}", f"http://127.0.0.1:{port}/app/scalar"
+    place = os.path.abspath(folder)
+    if relative:
+        with contextlib.suppress(ValueError):  # on another drive
+            place = os.path.relpath(place)
+    return f"{start} --logdir {quote(place)} {flags}", f"http://127.0.0.1:{port}/app/{page}"
 
 
 def free_port() -> int:

@@ -1,7 +1,6 @@
 """The run folder: who may write into it, and what lies in it."""
 
 import contextlib
-import io
 import os
 import shutil
 import sys
@@ -9,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Callable, Optional, Union
@@ -23,15 +21,17 @@ from ..errors import RunError, UsageError
 from ..metrics import Evaluation
 from ..settings import file
 from ..system import console, locks
+from ..system.console import Log, silent
 from ..system.files import to_json, write_atomically
 from ..system.paths import StrPath
 from ..system.signals import StopRequest
-from ..tracking import curves, graph, names, plots
+from ..tracking import curves, figures, names
+from ..tracking.artist import Job
+from ..tracking.drawing import Drawing
 
 # What marks a folder as one that holds a run.
 MARKS = ("config.yaml", "last.safetensors", "best.safetensors", "metrics.jsonl", "report.json")
 LOCK = ".lock"
-Log = Callable[[str], None]
 
 
 class RunFolder:
@@ -41,12 +41,15 @@ class RunFolder:
     the curves of a run that stops early.
     """
 
-    def __init__(self, log: Optional[Log] = None, *, dry_run: bool = False) -> None:
+    def __init__(self, log: Optional[Log] = None, *, dry_run: bool = False, drawing: Optional[Drawing] = None) -> None:
+        """`drawing` are the processes that draw, where they have been started already."""
         self.main, self.dry_run = communication.is_main(), dry_run
-        self.log: Log = (log or to_terminal) if self.main else lambda text: None
+        self.log: Log = (log or to_terminal) if self.main else silent
         self._path: Optional[Path] = None
         self.saved: Optional[int] = None  # the step of the newest checkpoint
         self.curves: Union[curves.Curves, curves.SilentCurves] = curves.SilentCurves()
+        self._drawing = drawing or Drawing()
+        self._figures: dict[str, Job] = {}  # file name -> its drawing
         self._stack = ExitStack()
 
     @property
@@ -67,10 +70,10 @@ class RunFolder:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        if isinstance(error, RunError) and self.is_open and not self.dry_run:
-            self.draw_stop()
-        self.curves.close()
-        self._stack.close()
+        with self._stack, self._drawing:
+            if isinstance(error, RunError) and self.is_open and not self.dry_run:
+                self.draw_stop()
+            self.curves.close()
 
     def create(self, output_dir: Optional[StrPath], name: str) -> None:
         """Make the folder of a new run; a dry run gets a temporary one, which is removed at the end.
@@ -85,7 +88,7 @@ class RunFolder:
         else:
             self._path = make_folder(output_dir, name)
         self.lock(self.path)
-        self.curves = curves.open_curves(self.path, enabled=True, log=self.log)
+        self.curves = curves.open_curves(self.path, enabled=True, log=self.log, artist=self._drawing.artist)
 
     def lock(self, path: Path) -> None:
         """Keep other processes out of the folder of a run until this one ends."""
@@ -99,7 +102,7 @@ class RunFolder:
         self._path = path
         for line in rewind(path, lengths):
             self.log(line)
-        self.curves = curves.open_curves(path, enabled=True, log=self.log)
+        self.curves = curves.open_curves(path, enabled=True, log=self.log, artist=self._drawing.artist)
 
     def write_settings(self, settings: dict, *comments: str) -> None:
         """Write config.yaml, which --config reads, below lines of comment."""
@@ -112,18 +115,23 @@ class RunFolder:
         if self.main:
             write_atomically(self.path / name, (to_json(content, indent=2) + "\n").encode())
 
-    @contextmanager
-    def drawing_graph(self, model: str, arguments: dict) -> Iterator[None]:
-        """Draw the network graph in another process meanwhile."""
-        if not self.main:
-            yield
-            return
-        process = self.curves.attempt("the network graph", graph.start, self.path, model, arguments)
-        try:
-            yield
-        finally:
-            if process is not None:
-                graph.finish(process, self.log)
+    def draw_graph(self, model: str, arguments: dict) -> None:
+        """Begin to draw the network graph."""
+        if self.main:
+            self.curves.attempt("the network graph", self._drawing.draw_graph, self.path, model, arguments)
+
+    def finish_drawing(self) -> None:
+        """Wait for the network graph and the figures, and write these."""
+        self.write_figures()
+        self._drawing.finish_graph(self.log)
+
+    def write_figures(self) -> None:
+        """Write the figures whose drawing was begun. A full disk ends the run."""
+        for name, job in self._figures.items():
+            if png := self.curves.attempt(name, job.result):
+                (self.path / "plots").mkdir(exist_ok=True)
+                (self.path / "plots" / name).write_bytes(png)
+        self._figures = {}
 
     def draw_test(self, step: int, split: Split, evaluation: Evaluation) -> None:
         """The figures of the test set, and the same in VisualDL: which images were mistaken for what."""
@@ -134,8 +142,8 @@ class RunFolder:
         if note := self.curves.attempt("class names", names.note, evaluation.classes):
             self.log(note)
         captions = evaluation.captions(worst, classes)
-        self.figure("confusion.png", partial(plots.draw_confusion, classes=evaluation.classes), evaluation.confusion)
-        self.figure("mistakes.png", plots.draw_mistakes, split.images[worst], captions)
+        self.figure("confusion.png", figures.confusion_png, evaluation.confusion, evaluation.classes)
+        self.figure("mistakes.png", figures.mistakes_png, split.images[worst], captions)
         self.curves.images(step, "test/mistakes", split.images[worst], captions)
         self.curves.pr_curves(step, evaluation.labels, evaluation.probabilities, evaluation.classes)
 
@@ -143,20 +151,11 @@ class RunFolder:
         """The training so far as plots/curves.png."""
         if not self.main:
             return
-        self.figure("curves.png", plots.draw_curves, self.path / curves.METRICS)
+        self.figure("curves.png", figures.curves_png, self.path / curves.METRICS)
 
-    def figure(self, name: str, draw: Callable[..., None], *content: object) -> None:
-        """One figure in plots/, titled with the run's name. If it can't be drawn, the log says so; a full disk ends the run."""
-
-        def render() -> bytes:
-            buffer = io.BytesIO()
-            draw(*content, buffer, self.path.absolute().name)
-            return buffer.getvalue()
-
-        png = self.curves.attempt(name, render)
-        if png:
-            (self.path / "plots").mkdir(exist_ok=True)
-            (self.path / "plots" / name).write_bytes(png)
+    def figure(self, name: str, draw: Callable[..., bytes], *content: object) -> None:
+        """Begin to draw a figure of plots/, titled with the run's name. If it can't be drawn, `write_figures` logs it."""
+        self._figures[name] = self._drawing.submit(draw, *content, self.path.absolute().name)
 
     def draw_stop(self) -> None:
         """The curves of a run that ends early. Its checkpoints are saved by now, so nothing here may change how it ends."""
@@ -164,6 +163,7 @@ class RunFolder:
         with contextlib.suppress(OSError), StopRequest():
             if (self.path / curves.METRICS).stat().st_size:
                 self.draw_curves()
+                self.write_figures()
 
 
 def to_terminal(text: str) -> None:

@@ -11,7 +11,11 @@ from ..config import Config, make_config, settings_of
 from ..data.dataset import MNIST_PIXELS
 from ..data.formats.labels import check_names
 from ..errors import UsageError
+from ..kernels.compiler import choose
+from ..layers import use_kernels
 from ..metrics import DIGITS
+from ..system.console import silent
+from ..system.device import thread_count
 from ..system.global_state import fresh_global_state
 from ..system.paths import StrPath
 from . import checkpoint
@@ -54,6 +58,7 @@ def load_trained(path: StrPath) -> TrainedModel:
     with fresh_global_state():
         model = build_model(config.model, config.model_arguments(), len(classes))
         checkpoint.restore_model(model, checkpoint.weights(arrays), path)
+        use_kernels(model, choose(config.kernels, thread_count(config.threads), silent))
     model.eval()
     model.trained_on = TrainedOn(classes, (mean, std))
     # As recorded: runs of early versions have paths relative to the folder in which they were trained.

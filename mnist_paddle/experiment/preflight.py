@@ -8,6 +8,7 @@ from ..config import Config
 from ..data.checks import announce
 from ..data.dataset import require_images
 from ..distributed import limits
+from ..system.console import silent
 from ..system.signals import importing_paddle
 from .setup import corrected, load, schedule_for
 
@@ -31,10 +32,10 @@ def check_data(config: Config) -> Optional[int]:
     """Read data of the user's own, if that is quick, and make the schedule for it. Returns the number of its classes."""
     if config.data_dir is not None and _is_large(Path(config.data_dir).expanduser()):
         return None
-    _, dataset = corrected(config, load(config, log=lambda text: None))
+    _, dataset = corrected(config, load(config, log=silent))
     require_images(dataset)
     if config.strict_data:
-        announce(dataset, lambda text: None, strict=True)
+        announce(dataset, silent, strict=True)
     schedule_for(config, len(dataset.train))
     return len(dataset.classes)
 

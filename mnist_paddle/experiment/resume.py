@@ -10,6 +10,7 @@ from ..config import Config, is_sane, make_config, refused_changes
 from ..data.dataset import Dataset, few
 from ..distributed import communication
 from ..errors import UsageError
+from ..layers import uses_kernels, uses_products
 from ..system.paths import recorded_data
 from . import checkpoint, checkpoints
 from .folder import RunFolder
@@ -170,7 +171,7 @@ def check_epochs(point: ResumePoint, setup: Setup) -> None:
 def apply(point: ResumePoint, setup: Setup, state: State) -> None:
     """Restore the state, and bring the run folder back to where the checkpoint was written."""
     restore(state, point.arrays, point.progress, point.path)
-    log_resumed(point, setup)
+    log_resumed(point, setup, computed_by(uses_kernels(state.model), uses_products(state.model)))
     last = point.path.with_name(f"last{checkpoint.SUFFIX}")
     if communication.is_main() and point.path != last:
         # Before anything else changes: from now on the run is at that step.
@@ -181,8 +182,15 @@ def apply(point: ResumePoint, setup: Setup, state: State) -> None:
     checkpoints.write_settings(setup, state)
 
 
-def log_resumed(point: ResumePoint, setup: Setup) -> None:
-    """Log where the run is resumed, and what is no longer the same."""
+def computed_by(compiled: bool, products: bool) -> str:
+    """What computes the layers of a network."""
+    if compiled:
+        return "the compiled kernel"
+    return "large products" if products else "plain Paddle"
+
+
+def log_resumed(point: ResumePoint, setup: Setup, now_by: str) -> None:
+    """Log where the run is resumed, and what is no longer the same. `now_by`: what computes its layers."""
     step, schedule = point.step, setup.schedule
     setup.log(f"resuming after step {step:,} of {schedule.total_steps:,} (epoch {schedule.epoch(step):g}) of {point.folder}")
     ranks = point.progress["world_size"], communication.world_size()
@@ -191,6 +199,10 @@ def log_resumed(point: ResumePoint, setup: Setup) -> None:
         was = f"{ranks[0]} ranks, {flags[0]}" if flags[0] != flags[1] else f"{ranks[0]} ranks"
         now = f"{ranks[1]}, {flags[1]}" if flags[0] != flags[1] else str(ranks[1])
         setup.log(f"the run had {was} and now has {now}: the same training up to the order of sums and dropout, not bit for bit")
+    # Versions before these forms existed record none of them, and computed in plain Paddle.
+    was_by = computed_by(bool(point.progress.get("compiled")), bool(point.progress.get("products")))
+    if was_by != now_by:
+        setup.log(f"layers were computed by {was_by} and now are by {now_by}: the same up to rounding, not bit for bit")
 
 
 def restore_best(point: ResumePoint, setup: Setup, state: State) -> None:

@@ -3,18 +3,19 @@
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Callable, Optional
-
-import paddle
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..config import Config, settings_of
 from ..data.checks import announce
 from ..data.corrections import correct
 from ..data.dataset import Dataset, load_dataset, require_images
 from ..data.loader import Loader
+from ..diagnostics.alarms import Alarm
+from ..diagnostics.contracts import Loss
 from ..distributed import communication, strategies
 from ..distributed.strategy import Strategy
 from ..errors import UsageError
+from ..kernels.library import Library
 from ..losses import load_loss
 from ..schedules import Schedule, make_schedule
 from ..system.device import set_device
@@ -25,10 +26,14 @@ from .sanity import notes
 
 DATA = ("dataset", "data_dir", "validation_size", "validation_split")
 # Settings that may differ between machines: names of files there, and what each computes with.
-LOCAL = {"data_dir", "corrections", "init_from", "device", "threads", "reader", "plugins"}
+LOCAL = {"data_dir", "corrections", "init_from", "device", "kernels", "threads", "reader", "plugins"}
 
 
-Loss = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]  # outputs [n, k] and labels [n] -> losses [n]
+class Listeners(NamedTuple):
+    """Functions of whoever calls `fit` in Python."""
+
+    on_point: Optional[Callable[[dict], None]] = None  # called with every point of the curves
+    on_alarm: Optional[Callable[[Alarm], None]] = None  # called with every alarm
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,11 @@ class Setup:
     strategy: Strategy  # how the ranks divide the work
     folder: RunFolder
     device: str
-    on_point: Optional[Callable[[dict], None]] = None  # called with every point of the curves
+    listeners: Listeners = Listeners()
+    doubts: tuple = ()  # (kind, text) of the alarms that are known from the data alone
 
     @property
-    def log(self) -> Callable[[str], None]:
+    def log(self) -> Log:
         """Prints a line on the main rank; silent on the others."""
         return self.folder.log
 
@@ -74,13 +80,13 @@ class Setup:
         """Whether evaluations measure the validation set: not without one, and not where a few batches are overfitted."""
         return len(self.dataset.validation) > 0 and not self.config.overfit_batches
 
-    def loader(self) -> Loader:
-        """This rank's shard of the training batches."""
+    def loader(self, library: Optional[Library] = None) -> Loader:
+        """This rank's shard of the training batches; a compiled `library` makes them faster and to the bit the same."""
         config, rank, ranks = self.config, self.strategy.shard_index, self.strategy.shard_count
-        sampling = {"seed": config.seed, "augment": config.augment, "limit": config.overfit_batches}
+        sampling: dict[str, Any] = {"seed": config.seed, "augment": config.augment, "limit": config.overfit_batches}
         sampling |= {"rank": rank, "world_size": ranks}  # distributed, 2 of 3: its shard of every batch
-        normalization = self.dataset.normalization
-        return Loader(self.dataset.train, config.batch_size, reader=config.reader, normalization=normalization, **sampling)
+        sampling |= {"reader": config.reader, "normalization": self.dataset.normalization, "library": library}
+        return Loader(self.dataset.train, config.batch_size, **sampling)
 
 
 def make_setup(
@@ -90,7 +96,7 @@ def make_setup(
     *,
     recorded: Optional[dict] = None,
     normalization: Optional[tuple] = None,
-    on_point: Optional[Callable[[dict], None]] = None,
+    listeners: Optional[Listeners] = None,
 ) -> Setup:
     """Load the data and build what the settings name. Nothing is written.
 
@@ -108,12 +114,12 @@ def make_setup(
     if normalization is not None:
         dataset = replace(dataset, constants=normalization)
     require_images(dataset)
-    if folder.main or config.strict_data:
-        announce(dataset, folder.log, config.strict_data)
+    findings = announce(dataset, folder.log, config.strict_data) if folder.main or config.strict_data else []
+    doubts = tuple((finding.kind, finding.text) for finding in findings if finding.kind)
     schedule = schedule_for(config, len(dataset.train))
     for note in notes(config, len(dataset.train), schedule.total_steps):
         folder.log(note)
-    return Setup(config, dataset, schedule, loss_function, strategy, folder, device, on_point)
+    return Setup(config, dataset, schedule, loss_function, strategy, folder, device, listeners or Listeners(), doubts)
 
 
 def load(config: Config, log: Log) -> Dataset:

@@ -6,7 +6,7 @@ Everything else that a run needs (order of the examples, augmentation, dropout, 
 import functools
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Optional
@@ -15,14 +15,21 @@ import numpy as np
 import paddle
 
 from ..config import Config, is_sane
+from ..diagnostics.alarms import is_alarm
 from ..diagnostics.finite import NonFiniteError, first_nonfinite
 from ..distributed import communication
 from ..distributed.data_parallel import DataParallel
+from ..distributed.replicas import Replicas
 from ..distributed.strategies import choose
 from ..distributed.strategy import Strategy
 from ..errors import UsageError
+from ..kernels.classifier import Classifier
+from ..kernels.compiler import choose as choose_kernels
+from ..layers import library_of, use_kernels
 from ..optimizers import make_optimizer
 from ..registry import call
+from ..system.console import Log, silent
+from ..system.device import thread_count
 from ..system.paths import StrPath
 from . import checkpoint
 from .network import MNIST, TrainedOn, build_model, check_outputs
@@ -51,6 +58,9 @@ class State:
     own_model: bool = False  # the network was given in Python; no setting names it
     run: str = field(default_factory=lambda: uuid.uuid4().hex)  # the identity of the run
     saved_seconds: float = 0.0  # `seconds` at the last checkpoint; in a checkpoint itself it is the same number
+    classifier: Optional[Classifier] = None  # trains the model where the compiled kernel computes all of it
+    alarms: list = field(default_factory=list)  # that were raised, as dicts
+    replicas: Optional[Replicas] = None  # the model and its copies, where several threads train
 
     def evaluated(self) -> dict:
         """The arrays that evaluation uses: parameters (averaged, with --ema) and buffers."""
@@ -79,10 +89,12 @@ def build(
     model: Optional[paddle.nn.Layer] = None,
     *,
     trained_on: TrainedOn = MNIST,
+    log: Log = silent,
 ) -> State:
     """The network and its optimizer, initialized from the seed; `model` replaces the network that the settings name.
 
-    `trained_on` has the classes, one per output. Raises `UsageError` for a network with other outputs.
+    `trained_on` has the classes, one per output; `log` receives a line if kernels are compiled. Raises `UsageError` for a network
+    with other outputs.
     """
     paddle.seed(config.seed)
     strategy = strategy or choose(config.parallel, config.sync, config.batch_size)
@@ -92,16 +104,23 @@ def build(
     else:
         check_outputs(model, len(trained_on.classes))
         model.trained_on = trained_on
+    use_kernels(model, choose_kernels(config.kernels, thread_count(config.threads, len(communication.cores())), log))
     parameters = sum(math.prod(parameter.shape) for _, parameter in trainable(model))
     local = strategy.local_model(model)
     local.trained_on = trained_on
-    arguments = dict(config.optimizer_args)
-    if config.momentum is not None:
-        arguments["momentum"] = config.momentum
-    common = (local.parameters(), config.learning_rate, config.weight_decay, config.clip_norm)
-    optimizer = call("optimizer", functools.partial(make_optimizer, config.optimizer, *common), arguments)
+    optimizer = optimizer_of(config, local)
+    optimizer.library = library_of(local)  # Adam and AdamW make their step in one call of it
     average, window = copies(local) if config.ema else {}, Window(classes=len(trained_on.classes))
     return State(local, optimizer, strategy, parameters, average, window, own_model=own)
+
+
+def optimizer_of(config: Config, model: paddle.nn.Layer) -> paddle.optimizer.Optimizer:
+    """The optimizer that the settings name, for a network. Raises `UsageError` for what it finds wrong with their values."""
+    arguments = dict(config.optimizer_args or {})
+    if config.momentum is not None:
+        arguments["momentum"] = config.momentum
+    common = (model.parameters(), config.learning_rate, config.weight_decay, config.clip_norm)
+    return call("optimizer", functools.partial(make_optimizer, config.optimizer, *common), arguments)
 
 
 def trainable(model: paddle.nn.Layer) -> list[tuple[str, paddle.Tensor]]:
@@ -142,6 +161,17 @@ def evaluated_weights(state: State) -> Iterator[None]:
         set_weights(state.model, current)
 
 
+@contextmanager
+def unchanged(model: paddle.nn.Layer) -> Iterator[None]:
+    """Afterwards a network has its weights, buffers and mode again."""
+    arrays, training = checkpoint.model_arrays(model), model.training
+    try:
+        yield
+    finally:
+        checkpoint.restore_model(model, arrays, "the network given")
+        model.train() if training else model.eval()
+
+
 def broken_weight(state: State) -> str:
     """The first of this rank's weights, averages and accumulators that is not finite; "" where all are."""
     tensors = dict(state.model.state_dict())
@@ -177,7 +207,8 @@ def snapshot(state: State) -> tuple[dict, dict]:
         }
     arrays = {f"{kind}/{name}": array for kind, part in sections.items() for name, array in part.items()}
     numbers = {name: getattr(state, name) for name in NUMBERS}
-    return state.strategy.full_arrays(arrays), {**numbers, "window": state.window.numbers(), "figures": state.figures}
+    figures = {"window": state.window.numbers(), "figures": state.figures, "alarms": state.alarms}
+    return state.strategy.full_arrays(arrays), {**numbers, **figures}
 
 
 def restore(state: State, arrays: dict, progress: dict, where: StrPath) -> None:
@@ -188,8 +219,8 @@ def restore(state: State, arrays: dict, progress: dict, where: StrPath) -> None:
     numbers, arrays = _numbers(progress, where), state.strategy.local_arrays(arrays)
     checkpoint.check_finite(arrays, where)
     if numbers["step"]:
-        make_accumulators(state)
         accumulators = checkpoint.section(arrays, "optimizer")
+        make_accumulators(state, accumulators)
         checkpoint.restore_optimizer(state.model, state.optimizer, accumulators, where)
     checkpoint.restore_model(state.model, checkpoint.section(arrays, "model"), where)
     average, best = checkpoint.section(arrays, "ema"), checkpoint.section(arrays, "best")
@@ -205,6 +236,7 @@ def restore(state: State, arrays: dict, progress: dict, where: StrPath) -> None:
         checkpoint.check_fit(state.model.state_dict(), state.best, where, "model")
     classes = state.window.classes
     state.window, state.figures = _window(progress, state.step, where), _figures(progress, where)
+    state.alarms = _alarms(progress, where)
     state.window.classes = classes
     state.window.start = (state.seconds, state.images)
 
@@ -230,6 +262,14 @@ def _figures(progress: dict, where: StrPath) -> dict:
     return figures
 
 
+def _alarms(progress: dict, where: StrPath) -> list:
+    """The alarms so far, validated. Checkpoints of earlier versions have none."""
+    alarms = progress.get("alarms", [])
+    if not isinstance(alarms, list) or not all(map(is_alarm, alarms)):
+        raise UsageError(f"{where}: the checkpoint's alarms are {str(alarms)[:60]}; they do not come from a run")
+    return alarms
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and is_sane(value)
 
@@ -243,12 +283,15 @@ def _numbers(progress: dict, where: StrPath) -> dict:
     return {name: kind(progress[name]) for name, kind in NUMBERS.items()}
 
 
-def make_accumulators(state: State) -> None:
+def make_accumulators(state: State, names: Iterable[str] = ()) -> None:
     """Let the optimizer make its accumulators, by a step with zero gradients; the caller sets their values afterwards.
 
-    Paddle makes them in the first step, under names that it numbers then; before it there is nothing to restore into.
+    Paddle makes them in the first step, under names that it numbers then; before it there is nothing to restore into. `names` are
+    those to be restored, NAME/ACCUMULATOR: a parameter that never had a gradient, of a layer that is not used, has none.
     """
-    zero = paddle.add_n([(parameter * 0.0).sum() for _, parameter in trainable(state.model)])
+    owners, learned = {name.rpartition("/")[0] for name in names}, dict(trainable(state.model))
+    used = [learned[name] for name in learned if name in owners] or learned.values()  # all of an optimizer without any
+    zero = paddle.add_n([(parameter * 0.0).sum() for parameter in used])
     zero.backward()
     state.optimizer.step()
     state.optimizer.clear_grad()

@@ -27,13 +27,16 @@ class Agreed:
 
 def agree(setup: Setup, state: State, stop: StopRequest, seconds_before: float) -> Agreed:
     """Share signals and clocks, or a rank would wait forever for one that stopped; `seconds_before`: of earlier processes."""
-    if communication.world_size() > 1 and state.step % AGREE_EVERY:
+    # The strategy's numbers: those of `communication` are read from the environment, 20 microseconds each.
+    strategy, minutes = setup.strategy, setup.config.max_minutes
+    if strategy.world_size > 1 and state.step % AGREE_EVERY:
         return Agreed()
-    main, minutes = communication.is_main(), setup.config.max_minutes
+    main, signal = strategy.rank == 0, stop.signal or 0
     out_of_time = main and minutes is not None and state.seconds - seconds_before >= 60 * minutes
     checkpoint_is_old = main and checkpoints.is_old(setup, state)
-    own = np.array([stop.signal or 0, out_of_time, checkpoint_is_old], np.int64)
-    signal, out_of_time, checkpoint_is_old = communication.largest(own).tolist()
+    if strategy.world_size > 1:
+        own = np.array([signal, out_of_time, checkpoint_is_old], np.int64)
+        signal, out_of_time, checkpoint_is_old = communication.largest(own).tolist()
     return Agreed(signal, bool(out_of_time), bool(checkpoint_is_old))
 
 

@@ -1,7 +1,7 @@
 """The training figures between two points of the curves, and since the last evaluation: a part of State."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,27 @@ from ..metrics import predict
 
 if TYPE_CHECKING:
     import paddle
+
+
+MOST, MOST_NUMBERS = 8, 2**22  # sums that are kept, and numbers in them
+
+
+class Sums(NamedTuple):
+    """What this rank computed in some steps, numbered from 0: outputs [m, k] and labels [m], as arrays."""
+
+    steps: range
+    outputs: np.ndarray
+    labels: np.ndarray
+
+
+def kept(sums: list[Sums]) -> list[Sums]:
+    """The last few, as many as fit into some megabytes; one at least.
+
+    >>> [one.steps.start for one in kept([Sums(range(i, i + 1), np.zeros((2**20, 1)), np.zeros(2**20)) for i in range(9)])]
+    [5, 6, 7, 8]
+    """
+    most = next((n for n in range(MOST, 1, -1) if sum(one.outputs.size for one in sums[-n:]) <= MOST_NUMBERS), 1)
+    return sums[-most:]
 
 
 class Window:
@@ -36,6 +57,7 @@ class Window:
         self.epoch = list(epoch)  # since the last evaluation: sum of the losses, examples right, examples
         self.start = (0.0, 0)  # seconds of training and images at its start; speed is not saved
         self._added: list[tuple] = []
+        self.recent: list[Sums] = []  # what was summed last, the newest at the end; it is not saved
 
     def add(self, outputs: "paddle.Tensor", labels: "paddle.Tensor", losses: "paddle.Tensor") -> None:
         """One step of this rank: outputs [m, k], labels [m], losses [m], as Paddle tensors."""
@@ -46,18 +68,27 @@ class Window:
         if not self._added:
             return
         with communication.watchdog().waiting("the sum of the training metrics"):
-            added = [(outputs.numpy(), labels.numpy(), losses.numpy()) for outputs, labels, losses in self._added]
-        sums = communication.total(np.array([losses.astype(np.float64).sum() for _, _, losses in added]))
+            outputs, labels, losses = ([tensor.numpy() for tensor in tensors] for tensors in zip(*self._added))
+        sums = communication.total(np.array([array.sum(dtype=np.float64) for array in losses]))
         if not np.isfinite(sums).all():
             step = self.first + len(self.losses) + int(np.argmin(np.isfinite(sums))) + 1
             raise NonFiniteError("the loss is not finite", step=step)
-        hits = sum(int((predict(outputs, self.classes) == labels).sum()) for outputs, labels, _ in added)
-        right, count = communication.total(np.array([hits, sum(len(labels) for _, labels, _ in added)], np.float64))
+        all_outputs, all_labels = np.concatenate(outputs), np.concatenate(labels)
+        start = self.first + len(self.losses)
+        self.recent = kept([*self.recent, Sums(range(start, start + len(losses)), all_outputs, all_labels)])
+        hits = np.count_nonzero(predict(all_outputs, self.classes) == all_labels)
+        right, count = communication.total(np.array([hits, len(all_labels)], np.float64))
         self.losses += sums.tolist()
         self.right += int(right)
         self.count += int(count)
         self.epoch = [self.epoch[0] + float(sums.sum()), self.epoch[1] + int(right), self.epoch[2] + int(count)]
         self._added = []
+
+    @property
+    def last(self) -> tuple:
+        """Outputs [m, k], labels [m] and losses [m] of the last step, until they are summed."""
+        outputs, labels, losses = self._added[-1]
+        return outputs, labels, losses
 
     @property
     def steps(self) -> int:

@@ -1,3 +1,3 @@
 """How settings are written, checked and explained: values, YAML files, component arguments, plugins."""
 
-__all__ = ["advice", "checks", "components", "file", "plugins", "tables", "values"]
+__all__ = ["advice", "checks", "components", "file", "plugins", "source", "tables", "values"]

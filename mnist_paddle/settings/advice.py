@@ -45,10 +45,20 @@ COMMANDS = {
         "master": "master_addr dist_url rdzv_endpoint",
         "max_restarts": "restarts",
     },
+    "find_lr": {"low": "min_lr start_lr", "high": "max_lr end_lr"},
     "evaluate": {"split": "", "json": ""},
     "verify_resume": {"stops": "", "kinds": "", "stop_seed": ""},
 }
 QUESTIONS = ("config", "help", "list", "version", "print_config")  # flags that are no settings
+
+
+def file_of(command: str) -> str:
+    """The name of a command's module and script. A script inspect.py would hide Python's own `inspect` from all scripts.
+
+    >>> file_of("train"), file_of("inspect")
+    ('train', 'inspect_network')
+    """
+    return {"inspect": "inspect_network"}.get(command, command)
 
 
 def canonical(name: str) -> str:
@@ -89,7 +99,7 @@ def advice(name: str, known: list, arguments: dict) -> str:
 
 
 def _place(command: str) -> str:
-    return f"of {command}: scripts/{command}.py or mnist-paddle {command.replace('_', '-')}"
+    return f"of {command}: scripts/{file_of(command)}.py or mnist-paddle {command.replace('_', '-')}"
 
 
 def _squash(name: str) -> str:

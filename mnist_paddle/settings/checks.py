@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..config import Config
 
 TEN_CLASSES = ("mnist", "fashion_mnist")
+BY_LAYERS = ("lamb", "muon")  # optimizers whose step of one weight depends on all of its layer's
 YOURS = "; a component of your own: --plugins FILE"
 
 
@@ -121,5 +122,7 @@ def _check_parallel(config: "Config") -> None:
         raise UsageError(f"--sync {config.sync} is a form of --parallel data; with --parallel {config.parallel} leave it out")
     if config.clip_norm and config.parallel != "data":
         raise UsageError(f"--clip_norm needs all gradients in one place; under --parallel {config.parallel} no rank has them all")
-    if config.optimizer == "lamb" and config.parallel == "columns":
-        raise UsageError("--optimizer lamb steps by whole layers; under --parallel columns no rank has the whole of one")
+    if config.optimizer in BY_LAYERS and config.parallel == "columns":
+        raise UsageError(
+            f"--optimizer {config.optimizer} steps by whole layers; under --parallel columns no rank has the whole of one"
+        )

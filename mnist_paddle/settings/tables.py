@@ -12,7 +12,7 @@ TABLES = {
     "dataset": ("data.dataset", "DATASETS"),
     "augment": ("data.augment", "AUGMENTATIONS"),
     "model": ("models", "MODELS"),
-    "activation": ("models", "ACTIVATIONS"),
+    "activation": ("activations", "ACTIVATIONS"),
     "loss": ("losses", "LOSSES"),
     "optimizer": ("optimizers", "OPTIMIZERS"),
     "schedule": ("schedules", "SCHEDULES"),
@@ -21,6 +21,9 @@ CHOICES = {
     "validation_split": ("auto", "stratified", "last"),
     "reader": ("sync", "async", "resident"),
     "device": ("auto", "cpu", "gpu"),
+    "amp": ("none", "bf16", "fp16"),
+    "kernels": ("auto", "python"),
+    "alarms": ("on", "off"),
     "parallel": ("data", "model", "columns"),
     "sync": ("allreduce", "server"),
 }

@@ -17,6 +17,7 @@ KINDS: dict[object, tuple[Any, bool, str]] = {
     dict: (dict, False, "name=value pairs"),
     list: (list, False, "names"),
     Optional[str]: (str, True, "a string"),
+    Optional[dict]: (dict, True, "name=value pairs"),
     Optional[int]: (int, True, "an integer"),
     Optional[float]: (float, True, "a number"),
 }

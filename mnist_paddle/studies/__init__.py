@@ -1,3 +1,3 @@
-"""The article's claims as experiments, and the audit of labels."""
+"""Experiments made of trainings: the article's claims, the range test of learning rates, runs side by side."""
 
-__all__ = ["audit"]
+__all__ = ["comparison", "language", "page", "rate_range", "runs", "study", "tables"]

@@ -1,3 +1,17 @@
 """Before and around Paddle: start-up, signals, devices, paths, files, locks."""
 
-__all__ = ["console", "device", "files", "global_state", "gpus", "locks", "paths", "signals", "startup"]
+__all__ = [
+    "cache",
+    "console",
+    "denormals",
+    "device",
+    "files",
+    "global_state",
+    "gpus",
+    "locks",
+    "memory",
+    "paths",
+    "signals",
+    "startup",
+    "usage",
+]

@@ -10,6 +10,10 @@ from typing import Callable, Optional, TextIO
 Log = Callable[[str], object]  # shows the user one line
 
 
+def silent(text: str) -> None:
+    """The log of what nobody reads."""
+
+
 def error_line(error: object) -> str:
     """An error as the one line that a command prints.
 

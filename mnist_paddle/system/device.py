@@ -10,6 +10,7 @@ from paddle.framework import core
 from ..errors import UsageError
 from ..version import __version__
 from . import gpus
+from .huge_pages import advise_huge_pages
 from .startup import usable_cores
 
 MAX_THREADS = 4  # more do not speed up matrix products this small
@@ -33,9 +34,19 @@ def set_device(device: str, threads: int = 0, gpu: int = 0, cores: Optional[int]
         paddle.set_device(f"gpu:{gpu}")
         return "gpu"
     paddle.set_device("cpu")
-    # Paddle starts with one thread; ranks share the cores.
-    core.set_num_threads(threads or max(1, min(MAX_THREADS, cores or usable_cores())))
+    set_math_threads(thread_count(threads, cores))  # Paddle starts with one
     return "cpu"
+
+
+def thread_count(threads: int = 0, cores: Optional[int] = None) -> int:
+    """The number of CPU threads to compute with: `threads`, or one per core that is available, at most 4."""
+    return threads or max(1, min(MAX_THREADS, cores or usable_cores()))
+
+
+def set_math_threads(count: int) -> None:
+    """Let the calling thread compute each matrix product with this many threads, in memory that suits products."""
+    core.set_num_threads(count)
+    advise_huge_pages()
 
 
 def versions() -> dict:

@@ -1,3 +1,15 @@
 """What a run records: VisualDL, metrics.jsonl, figures, the network graph, the progress bar."""
 
-__all__ = ["curves", "graph", "libraries", "names", "plots", "progress"]
+__all__ = [
+    "artist",
+    "curves",
+    "drawing",
+    "figures",
+    "inspect_plots",
+    "libraries",
+    "names",
+    "plots",
+    "progress",
+    "step_plots",
+    "study_plots",
+]

@@ -11,25 +11,28 @@ A checkpoint stores the length of each file (`Curves.lengths`). Resuming truncat
 removes points written after the checkpoint, so the curve continues without a break.
 """
 
+import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO, Callable, Optional, Union
 
 import numpy as np
 
+from ..errors import UsageError
 from ..metrics import DIGITS, confusion_matrix, per_class
 from ..system.console import Log
 from ..system.files import flush_to_disk, to_json
 from ..system.paths import StrPath
+from . import figures, vdl
+from .artist import Artist, Job
 from .best_effort import BestEffort, Result
 from .libraries import visualdl
 
-METRICS = "metrics.jsonl"
+METRICS, DIGESTS = "metrics.jsonl", "digests.jsonl"
 MOST_PR_CURVES = 10
 RECORDS = {"train": ("", "vdlrecords.train.log"), "validation": ("validation", "vdlrecords.validation.log")}
 # The settings shown as hyperparameters, with names short enough for VisualDL's Parallel Coordinates. A name wider than its column
@@ -54,9 +57,14 @@ KINDS = {
 }
 
 
-def open_curves(folder: StrPath, enabled: bool, log: Log = print) -> "Union[Curves, SilentCurves]":
-    """The curves of the run in `folder`, or silent ones if not enabled. `log` receives a line for what can't be drawn."""
-    return Curves(Path(folder), log) if enabled else SilentCurves()
+def open_curves(
+    folder: StrPath, enabled: bool, log: Log = print, artist: Optional[Artist] = None
+) -> "Union[Curves, SilentCurves]":
+    """The curves of the run in `folder`, or silent ones if not enabled. `log` receives a line for what can't be drawn.
+
+    `artist` draws images meanwhile; without it they are drawn at once.
+    """
+    return Curves(Path(folder), log, artist) if enabled else SilentCurves()
 
 
 class SilentCurves:
@@ -74,7 +82,13 @@ class SilentCurves:
     def histograms(self, step: int, weights: dict, gradients: dict) -> None:
         """Does nothing."""
 
+    def charts(self, step: int, values: dict[str, float]) -> None:
+        """Does nothing."""
+
     def images(self, step: int, tag: str, images: np.ndarray, captions: Sequence[str]) -> None:
+        """Does nothing."""
+
+    def feature_maps(self, step: int, image: np.ndarray, maps: dict[str, np.ndarray]) -> None:
         """Does nothing."""
 
     def pr_curves(
@@ -85,6 +99,9 @@ class SilentCurves:
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
         """Does nothing."""
 
+    def digests(self, line: dict) -> None:
+        """Does nothing."""
+
     def lengths(self) -> None:
         """Returns None: there are no files."""
 
@@ -93,10 +110,11 @@ class SilentCurves:
 
 
 class Curves:
-    """Writes metrics.jsonl and VisualDL records."""
+    """Writes metrics.jsonl, digests.jsonl and VisualDL records."""
 
-    def __init__(self, folder: Path, log: Log = print) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, log: Log = print, artist: Optional[Artist] = None) -> None:
+        self.folder, self.artist = folder, artist
+        self._drawing: list[tuple[str, Job]] = []  # images by tag, not in the file yet
         self._best_effort = BestEffort(log)
         self.lines = open(folder / METRICS, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  closed in close()
         self.writers: dict[str, BinaryIO] = {}
@@ -108,29 +126,36 @@ class Curves:
         return self._best_effort(kind, build, *arguments, name=name, **named)
 
     @cached_property
-    def component(self) -> Optional[ModuleType]:
-        """VisualDL's module with the record types, or None if it can't be imported."""
-        return self.attempt("VisualDL's charts", visualdl, "visualdl.component.base_component")
+    def has_charts(self) -> bool:
+        """Whether VisualDL can be imported."""
+        return self.attempt("VisualDL's charts", vdl.component) is not None
 
     def add_record(self, split: str, kind: str, tag: str, build: Callable[..., dict], *arguments: object) -> None:
-        """Append one record to the split's VisualDL file; `build(*arguments)` returns its content.
+        """Append one record to the split's VisualDL file; `build(*arguments)` returns its content."""
+        if self.has_charts:
+            record = self.attempt(KINDS[kind], lambda: vdl.record(kind, tag, build(*arguments)), name=tag)
+            self._append(split, record)
+
+    def _append(self, split: str, record: Optional[bytes]) -> None:
+        """Append a record to the split's file; None is one that can't be drawn.
 
         VisualDL's LogWriter writes in a thread that silently drops what it can't write (a full disk) and continues after half a
         record. Here a write error is raised.
         """
-        if self.component is None:
-            return
-        record = self.attempt(KINDS[kind], _record, self.component, kind, tag, lambda: build(*arguments), name=tag)
-        if record is None:
-            return
-        if split not in self.writers:
-            path = Path(self.folder, *RECORDS[split])
+        if record is not None:
+            self._writer(split, *RECORDS[split]).write(len(record).to_bytes(8, "little") + record)
+
+    def _writer(self, name: str, *place: str) -> BinaryIO:
+        """The file at a place in the folder, opened when something is first written to it."""
+        if name not in self.writers:
+            path = Path(self.folder, *place)
             path.parent.mkdir(exist_ok=True)
-            self.writers[split] = open(path, "ab", buffering=0)  # noqa: SIM115  closed in close()
-        self.writers[split].write(len(record).to_bytes(8, "little") + record)
+            self.writers[name] = open(path, "ab", buffering=0)  # noqa: SIM115  closed in close()
+        return self.writers[name]
 
     def scalars(self, step: int, epoch: float, split: str, **values: float) -> None:
         """One point of the split's curve in each named chart."""
+        self._append_images(wait=False)
         now = round(time.time(), 3)
         lines = []
         for name, value in values.items():
@@ -145,16 +170,34 @@ class Curves:
             for name, array in arrays.items():
                 self.add_record("train", "histogram", f"{kind}/{name}", histogram, array, int(step))
 
+    def charts(self, step: int, values: dict[str, float]) -> None:
+        """One point in each named chart of VisualDL, and in no file for programs."""
+        for name, value in values.items():
+            self.add_record("train", "scalar", name.replace("%", " percent"), _point, step, value)
+
     def images(self, step: int, tag: str, images: np.ndarray, captions: Sequence[str]) -> None:
         """Captioned images as one picture: images uint8 [n, 28, 28]."""
-
-        def grid() -> dict:
-            from .plots import image_grid
-
-            return {"image_array": image_grid(images, captions), "step": int(step)}
-
         if len(images):
-            self.add_record("train", "image", tag, grid)
+            self._draw(figures.images_record, tag, int(step), images, list(captions))
+
+    def feature_maps(self, step: int, image: np.ndarray, maps: dict[str, np.ndarray]) -> None:
+        """What one image uint8 [28, 28] becomes, as one picture: `maps` by layer, [c, h, w]."""
+        self._draw(figures.feature_maps_record, "layers/feature_maps", int(step), image, [list(pair) for pair in maps.items()])
+
+    def _draw(self, job: Callable[..., bytes], tag: str, *content: object) -> None:
+        """Begin to draw a picture."""
+        if not self.has_charts:
+            return
+        if self.artist is not None:
+            self._drawing.append((tag, self.artist.submit(job, tag, *content)))
+        else:
+            self._append("train", self.attempt(KINDS["image"], job, tag, *content, name=tag))
+
+    def _append_images(self, wait: bool = True) -> None:
+        """Append the images that were drawn meanwhile, or all of them."""
+        while self._drawing and (wait or self._drawing[0][1].done()):
+            tag, job = self._drawing.pop(0)
+            self._append("train", self.attempt(KINDS["image"], job.result, name=tag))
 
     def pr_curves(
         self, step: int, labels: np.ndarray, probabilities: np.ndarray, classes: Optional[Sequence[str]] = None
@@ -175,6 +218,7 @@ class Curves:
 
     def hyperparameters(self, settings: dict, accuracy: float, step: int) -> None:
         """The run's main settings, and its test accuracy (percent) as metric `test`."""
+        self._append_images()
 
         def content() -> dict:
             values = {short: _hparam(settings[name]) for name, short in HYPERPARAMETERS.items() if name in settings}
@@ -186,8 +230,13 @@ class Curves:
         self.add_record("train", "hparam", "", content)
         self.add_record("train", "scalar", "test", _point, step, accuracy)
 
+    def digests(self, line: dict) -> None:
+        """The digests of a step, as one line of digests.jsonl."""
+        self._writer("digests", DIGESTS).write((to_json(line) + "\n").encode())
+
     def lengths(self) -> dict[str, int]:
         """Length of every file in bytes, after flushing them to disk."""
+        self._append_images()  # a run resumed from here does not draw them again
         self.lines.flush()
         for descriptor in (self.lines.fileno(), *(file.fileno() for file in self.writers.values())):
             flush_to_disk(descriptor)
@@ -195,18 +244,11 @@ class Curves:
 
     def close(self) -> None:
         """Flush and close the files."""
+        with contextlib.suppress(OSError):  # of a full disk: the error that ends the run is known, and so is what it lacks
+            self._append_images()
         self.lines.close()
         for file in self.writers.values():
             file.close()
-
-
-def _record(component: ModuleType, kind: str, tag: str, build: Callable[[], dict]) -> bytes:
-    """One serialized record. Raises any error of `build`, VisualDL or protobuf."""
-    if "%" in tag:
-        raise ValueError("VisualDL does not accept % in a name")
-    named = {"tag": tag} if tag else {}
-    record = getattr(component, kind)(**named, **build(), walltime=round(time.time() * 1000))
-    return record.SerializeToString()
 
 
 def _hparam(value: Any) -> Union[int, float, str]:
@@ -238,9 +280,23 @@ def histogram(array: np.ndarray, step: int, bins: int = 30) -> dict:
     return {"hist": counts, "bin_edges": edges, "step": step}
 
 
+def embedding_record(tag: str, features: np.ndarray, columns: Mapping[str, Sequence[str]]) -> bytes:
+    """The content of a VisualDL file with an embedding [n, d] for the High Dimensional tab; `columns` of labels, [n] each.
+
+    Raises `UsageError` where VisualDL is not installed or can't write it.
+    """
+    try:
+        labels = [list(map(str, column)) for column in columns.values()]
+        content = {"labels": labels, "hot_vectors": features.tolist(), "labels_meta": list(columns), "step": 0}
+        record = vdl.record("embedding", tag, content)
+    except Exception as error:  # VisualDL and protobuf raise anything
+        raise UsageError(f"the embedding can't be written for VisualDL: {' '.join(str(error).split())[:200]}") from error
+    return len(record).to_bytes(8, "little") + record
+
+
 def files(folder: Path) -> list[Path]:
     """All files of the curves, existing or not."""
-    return [folder / METRICS, *(folder / sub_folder / name for sub_folder, name in RECORDS.values())]
+    return [folder / METRICS, folder / DIGESTS, *(folder / sub_folder / name for sub_folder, name in RECORDS.values())]
 
 
 def rewind(folder: Path, lengths: dict[str, int]) -> list[str]:
@@ -263,7 +319,7 @@ def rewind(folder: Path, lengths: dict[str, int]) -> list[str]:
 
 def _complete(path: Path, content: bytes) -> int:
     """The number of bytes up to the last complete line or VisualDL record."""
-    if path.name == METRICS:
+    if path.name in (METRICS, DIGESTS):
         return content.rfind(b"\n") + 1
     return max((stop for _, stop in _spans(content)), default=0)
 

@@ -1,62 +1,81 @@
 """The network graph for VisualDL, drawn in a separate process.
 
 VisualDL reads the program format of Paddle 2, which Paddle 3 writes only if a flag is set before import; and tracing must not
-affect the training process. `start` returns immediately, `finish` waits.
+affect the training process. `start` returns immediately, so that the process imports paddle while this one does; `draw` tells it
+the network, `finish` waits.
 """
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..distributed import communication
 from ..settings import plugins
+from ..system import signals
 from ..system.console import Log
+from ..system.files import write_atomically
 from ..system.paths import StrPath
+from .artist import close_pipes, end, run_in_background, start_module
+from .libraries import visualdl
 
 if TYPE_CHECKING:
     import paddle
 
+EXPORTER = "visualdl.component.graph.exporter"
 
-def start(folder: StrPath, model: str, arguments: dict) -> subprocess.Popen:
-    """Start drawing the network MODELS[model](**arguments) into a run folder."""
+
+def start() -> subprocess.Popen:
+    """Start the process, which waits for its network. It ends with its standard input, however this process ends."""
     environment = {**os.environ, "FLAGS_enable_pir_api": "0", "CUDA_VISIBLE_DEVICES": ""}
     communication.stand_alone(environment)
-    root = str(Path(__file__).parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", __name__, str(folder), model, json.dumps(arguments), *plugins.loaded()]
-    return subprocess.Popen(
-        command,
-        env=environment,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    return start_module(__name__, environment, out=subprocess.DEVNULL, errors=subprocess.PIPE)
+
+
+def draw(drawing: subprocess.Popen, folder: StrPath, model: str, arguments: dict) -> None:
+    """Let the process draw the network MODELS[model](**arguments) into a run folder."""
+    network = {"folder": str(folder), "model": model, "arguments": arguments, "plugins": plugins.loaded()}
+    if drawing.stdin is not None:
+        with contextlib.suppress(OSError):  # it has ended, and `finish` says why
+            drawing.stdin.write(json.dumps(network).encode() + b"\n")
+            drawing.stdin.flush()
+    # A process that has ended stays a zombie until its parent waits for it, and training may take hours more.
+    threading.Thread(target=drawing.wait, name="graph", daemon=True).start()
+
+
+def cancel(drawing: subprocess.Popen) -> None:
+    """End the process, which first removes its temporary files; while it imports paddle that takes up to a second."""
+    drawing.terminate()
+    try:
+        drawing.wait(timeout=3)
+    except subprocess.TimeoutExpired:
+        drawing.kill()
+        drawing.wait()
+    close_pipes(drawing)
 
 
 def finish(drawing: subprocess.Popen, log: Log, seconds: float = 60) -> None:
     """Wait for the process; logs one line if the network can't be drawn."""
     try:
-        _, errors = drawing.communicate(timeout=seconds)
+        errors = drawing.communicate(timeout=seconds)[1].decode(errors="replace")
     except subprocess.TimeoutExpired:
-        drawing.kill()
-        drawing.communicate()
+        end(drawing)
         errors = f"timed out after {seconds:g} s"
     if drawing.returncode:
         reason = (errors.strip().splitlines() or ["unknown"])[-1]
         log(f"no network graph for VisualDL: {reason}; all other charts are available")
 
 
-def draw(folder: str, model: str, arguments: dict) -> None:
+def write(folder: str, model: str, arguments: dict) -> None:
     """Write the file that VisualDL's LogWriter.add_graph would write, without its second record file. Runs in the process."""
     import paddle
-    from visualdl.component.graph.exporter import translate_graph
 
     from ..models import MODELS
 
@@ -67,14 +86,14 @@ def draw(folder: str, model: str, arguments: dict) -> None:
     network = MODELS.pick(model)(**arguments)
     network.eval()
     try:
-        content = translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
+        content = visualdl(EXPORTER).translate_graph(network, [paddle.static.InputSpec([-1, 1, 28, 28], "float32")], False)
     except Exception:
         if is_recurrent(network) and int(paddle.__version__.split(".")[0]) >= 3:
             raise SystemExit("Paddle 3 can't export recurrent layers in VisualDL's format") from None
         raise
     for old in Path(folder).glob("vdlgraph.*.log"):  # from before the run was resumed
         old.unlink()
-    Path(folder, f"vdlgraph.{int(time.time()):010}.log").write_text(content)
+    write_atomically(Path(folder, f"vdlgraph.{int(time.time()):010}.log"), content.encode())
 
 
 def is_recurrent(network: "paddle.nn.Layer") -> bool:
@@ -98,9 +117,22 @@ def _old_operator(name: str) -> Callable[..., Any]:
     return activation
 
 
-if __name__ == "__main__":
+def serve() -> None:
+    """Import paddle, wait for a network, draw it. Runs in the process."""
+    run_in_background()
+    signal.signal(signal.SIGTERM, lambda *received: sys.exit(143))
     # Paddle and VisualDL write temporary files below the home folder, which may be missing.
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(HOME=home, USERPROFILE=home)
-        plugins.load_plugins(sys.argv[4:])
-        draw(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+        with signals.importing_paddle():
+            import paddle.static  # noqa: F401
+
+            visualdl(EXPORTER)
+        if line := sys.stdin.readline():  # none: the process that trains has ended
+            network = json.loads(line)
+            plugins.load_plugins(network["plugins"])
+            write(network["folder"], network["model"], network["arguments"])
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,8 +1,10 @@
 """Class names in figures: a font that has their letters, or the label where no font here has them."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
+from typing import Optional
 
 from ..metrics import shorten
 
@@ -16,22 +18,42 @@ LONGEST = 14
 @functools.lru_cache(maxsize=64)
 def fonts_for(text: str) -> tuple:
     """The font families, matplotlib's own first, that together have all letters of the text; empty if there are none."""
+    if text.isascii() and text.isprintable():  # without importing matplotlib, where another process draws
+        return (DEFAULT,)
     from matplotlib import font_manager
 
     letters = {ord(letter) for letter in text if not letter.isspace()}
     missing = letters - _letters(font_manager.findfont(DEFAULT))
     if not missing:
         return (DEFAULT,)
+    if not (found := _font_with(missing)):
+        _add_new_fonts()
+        found = _font_with(missing)
+    return (DEFAULT, found) if found else ()
+
+
+def _font_with(letters: set) -> Optional[str]:
+    """The likeliest font family that has all of these code points."""
+    from matplotlib import font_manager
+
     # "Last Resort" has a box with a code for every letter.
     fonts = {font.name: font.fname for font in font_manager.fontManager.ttflist if "Last Resort" not in font.name}
 
     def rank(name: str) -> int:
         return next((place for place, word in enumerate(LIKELY) if word in name), len(LIKELY))
 
-    for name in sorted(fonts, key=lambda name: (rank(name), name))[:MOST_FONTS]:
-        if missing <= _letters(fonts[name]):
-            return DEFAULT, name
-    return ()
+    likely = sorted(fonts, key=lambda name: (rank(name), name))[:MOST_FONTS]
+    return next((name for name in likely if letters <= _letters(fonts[name])), None)
+
+
+def _add_new_fonts() -> None:
+    """Tell matplotlib of fonts that were installed after it listed them, which it does once for all processes."""
+    from matplotlib import font_manager
+
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    for path in set(font_manager.findSystemFonts()) - known:
+        with contextlib.suppress(OSError, RuntimeError):  # no font, or none that matplotlib reads
+            font_manager.fontManager.addfont(path)
 
 
 @functools.lru_cache(maxsize=256)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Optional, cast
+from typing import TYPE_CHECKING, BinaryIO, Optional, Union, cast
 
 import numpy as np
 
@@ -31,6 +31,15 @@ def new_figure(width: float, height: float) -> "Figure":
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def save(figure: "Figure", png: Union[StrPath, BinaryIO]) -> None:
+    """Write a figure as PNG. `savefig` would draw it a second time, to lay it out first (curves: 0.29 -> 0.23 s)."""
+    from PIL import Image
+
+    canvas = cast("FigureCanvasAgg", figure.canvas)
+    canvas.draw()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(png, format="png", dpi=(DPI, DPI))
 
 
 def read_metrics(path: StrPath) -> dict:
@@ -65,11 +74,11 @@ def draw_curves(metrics: StrPath, png: StrPath, name: str = "") -> None:
             axes.plot(epochs, values, "-" if thin else "o-", color=color, lw=1.1 if thin else 1.8, ms=4.5, label=label)
             isolated = _isolated(values)
             axes.plot(epochs[isolated], values[isolated], "o", color=color, ms=3)
-        _format_axes(axes, metric)
+        format_axes(axes, metric)
     if panels[0].lines:
         panels[0].legend(frameon=False)
-    _add_run_name(figure, name)
-    figure.savefig(png)
+    add_run_name(figure, name)
+    save(figure, png)
 
 
 def _isolated(values: np.ndarray) -> np.ndarray:
@@ -78,7 +87,7 @@ def _isolated(values: np.ndarray) -> np.ndarray:
     return ~gap[1:-1] & gap[:-2] & gap[2:]
 
 
-def _add_run_name(figure: "Figure", name: str) -> None:
+def add_run_name(figure: "Figure", name: str) -> None:
     """Add the run's name in small type in the lower right corner."""
     if name:
         text = name.encode("utf-8", "replace").decode()  # a folder name may not be valid text
@@ -86,24 +95,29 @@ def _add_run_name(figure: "Figure", name: str) -> None:
         figure.supxlabel(text, x=0.995, ha="right", fontsize=7, color=GRAY, parse_math=False)
 
 
-def _format_axes(axes: "Axes", name: str) -> None:
+def tidy(axes: "Axes") -> None:
+    """A light grid, and no frame above and to the right."""
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def format_axes(axes: "Axes", name: str) -> None:
     """Title, grid, scale and units of the panel of a metric."""
     titles = {"loss": "Loss", "accuracy": "Error (100 % - accuracy)", "learning_rate": "Learning rate"}
     axes.set_title(titles[name], fontsize=11, loc="left")
     axes.set_xlabel("epoch")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     if not axes.lines:
         axes.text(0.5, 0.5, "no data yet", ha="center", va="center", color=GRAY, transform=axes.transAxes)
         axes.set(xticks=[], yticks=[])
         return
     if name != "learning_rate":
-        _use_log_scale(axes)
+        use_log_scale(axes)
     unit = " %" if name == "accuracy" else ""
     axes.yaxis.set_major_formatter(lambda value, position: f"{value:.6g}{unit}")
 
 
-def _use_log_scale(axes: "Axes") -> None:
+def use_log_scale(axes: "Axes") -> None:
     """Use a log scale if the values span at least a factor of 10, with a moderate number of ticks."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -135,11 +149,11 @@ def draw_resumed(straight: StrPath, stopped: StrPath, stops: Iterable[int], png:
             axes.plot(steps[own], losses[own], color=(TRAIN, VALIDATION)[number % 2], lw=1.4, label=label)
     for number, step in enumerate(edges[1:-1]):
         axes.axvline(step, color=GRAY, lw=0.8, ls=":", label=None if number else "stop")
-    _format_axes(axes, "loss")
+    format_axes(axes, "loss")
     axes.set_title("Training loss: uninterrupted and resumed runs coincide", fontsize=11, loc="left")
     axes.set_xlabel("step")
     axes.legend(frameon=False)
-    figure.savefig(png)
+    save(figure, png)
 
 
 @default_style
@@ -166,8 +180,8 @@ def draw_confusion(confusion: np.ndarray, png: StrPath, name: str = "", classes:
     _name_axes(axes, names)
     wrong = int(confusion.sum() - np.trace(confusion))
     axes.set_title(f"{wrong:,} of {confusion.sum():,} wrong; red: fraction of the row", fontsize=10, loc="left")
-    _add_run_name(figure, name)
-    figure.savefig(png)
+    add_run_name(figure, name)
+    save(figure, png)
 
 
 def _one_color(color: str) -> "ListedColormap":
@@ -211,8 +225,8 @@ def draw_mistakes(images: np.ndarray, captions: Sequence[str], png: StrPath, nam
         title += ": label → prediction, " + ("confidence" if captions[0].endswith("%") else "output")
     use_fonts(captions)
     figure = image_figure(images, captions, title)
-    _add_run_name(figure, name)
-    figure.savefig(png)
+    add_run_name(figure, name)
+    save(figure, png)
 
 
 @default_style
@@ -279,7 +293,6 @@ def draw_scaling(measured: dict, curves: dict, efficiencies: dict, png: StrPath,
     right.yaxis.set_major_formatter(lambda value, position: f"{value:g} %")
     right.set_title("Efficiency: fraction of time spent computing", fontsize=11, loc="left")
     for axes in (left, right):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.legend(frameon=False, fontsize=9)
-    figure.savefig(png)
+    save(figure, png)

@@ -53,6 +53,10 @@ OPTIMIZERS = [
         for name in ("adam", "adamw", "adamax", "lamb")
         for arguments, decay in ((MOMENTS, 0.0), (MOMENTS, 2**-4), ({**MOMENTS, "epsilon": 2**-4}, 0.0), ({}, 2**-4))
     ],
+    ("muon", {**MOMENTS, "momentum": 0.875}, 0.0, 0.0, 1.0),
+    ("muon", {**MOMENTS, "momentum": 0.875, "nesterov": False}, 2**-4, 0.25, 1.0),
+    ("muon", {**MOMENTS, "momentum": 0.875, "adjust_lr_fn": "original"}, 2**-4, 0.0, 0.25),
+    ("muon", {}, 2**-4, 0.0, 1.0),
 ]
 
 
@@ -131,7 +135,7 @@ TRAINING_STEPS = 200
 TRAINING_LABELS = np.random.RandomState(11).randint(0, 10, 64)
 TRAINING_IMAGES = normal(12, 10, 1, 28, 28)[TRAINING_LABELS] + normal(13, 64, 1, 28, 28)
 TRAINED = ("cnn", {"channels": [3, 4], "kernel": 5})
-TRAININGS = [("momentum", {"momentum": 0.875}, 2**-9), ("adam", MOMENTS, 2**-8)]
+TRAININGS = [("momentum", {"momentum": 0.875}, 2**-9), ("adam", MOMENTS, 2**-8), ("muon", MOMENTS, 2**-8)]
 
 
 def batch(step: int) -> np.ndarray:

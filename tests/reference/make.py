@@ -5,6 +5,7 @@ Paddle's definition differs from PyTorch's, Paddle's documented formula is writt
 """
 
 from pathlib import Path
+from unittest import mock
 
 import cases
 import networks
@@ -89,6 +90,39 @@ def torchs(name, weights, decay, momentum=0.9, nesterov=False, rho=0.95, beta1=0
     return torch.optim.Adadelta(weights, **shared, rho=rho, eps=epsilon or 1e-6)
 
 
+class Muon:
+    """PyTorch's Muon and AdamW, with the toolkit's defaults, for weights of Paddle's shapes.
+
+    Paddle's fully connected weights are [in, out]; PyTorch's Muon takes [out, in], and two dimensions of a convolution. It
+    orthogonalizes in bfloat16, here in float64, with coefficients that Paddle's addmm holds in float32.
+    """
+
+    def __init__(self, weights, decay, momentum=0.95, nesterov=True, adjust_lr_fn="match_rms_adamw", **moments):
+        self.weights = [weight for weight in weights if weight.ndim > 1]
+        self.matrices = [self.as_matrix(weight.detach()).clone().requires_grad_() for weight in self.weights]
+        coefficients = tuple(map(float, np.float32([3.4445, -4.7750, 2.0315])))
+        named = {"lr": 0.0, "weight_decay": decay, "momentum": momentum, "nesterov": nesterov, "adjust_lr_fn": adjust_lr_fn}
+        self.muon = torch.optim.Muon(self.matrices, **named, ns_coefficients=coefficients)
+        self.adamw = torchs("adamw", [weight for weight in weights if weight.ndim == 1], decay, **moments)
+        self.param_groups = self.muon.param_groups
+
+    @staticmethod
+    def as_matrix(tensor):
+        """[in, out] -> [out, in]; [out, in, k, k] -> [out, in * k * k]."""
+        return tensor.T if tensor.ndim == 2 else tensor.flatten(1)
+
+    def step(self):
+        """One step of both, with the rate of `param_groups`."""
+        for matrix, weight in zip(self.matrices, self.weights):
+            matrix.grad = self.as_matrix(weight.grad)
+        with mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.clone):
+            self.muon.step()
+        self.adamw.param_groups[0]["lr"] = self.param_groups[0]["lr"]
+        self.adamw.step()
+        for matrix, weight in zip(self.matrices, self.weights):
+            self.as_matrix(weight.data).copy_(matrix.detach())
+
+
 def optimizers():
     """50 steps of every optimizer on least squares; the weights after every fifth."""
     for name, arguments, decay, clip, factor in cases.OPTIMIZERS:
@@ -113,7 +147,10 @@ def stepper(name, weights, decay, **arguments):
     memory = {}
     if name == "adamax":
         arguments.setdefault("epsilon", 1e-8)
-    optimizer = None if name in ("rmsprop", "adamax", "lamb") else torchs(name, weights, decay, **arguments)
+    if name == "muon":
+        optimizer = Muon(weights, decay, **arguments)
+    else:
+        optimizer = None if name in ("rmsprop", "adamax", "lamb") else torchs(name, weights, decay, **arguments)
 
     def step(rate):
         if optimizer:

@@ -52,9 +52,10 @@ def assemble(
     places = places or {split: f"{where}: {split}" if split != "all" else str(where) for split in parts}
     arrays = {split: shaped(part[0], places[split]) for split, part in parts.items()}
     scale = find_scale({places[split]: array for split, array in arrays.items()}, where)
-    images = {split: apply_scale(array, scale) for split, array in arrays.items()}
+    kept: list = []  # notes about images that do not fit on the disk
+    images = {split: apply_scale(array, scale, kept) for split, array in arrays.items()}
     given = {place: one_each(parts[split][1], len(images[split]), place) for split, place in places.items()}
-    images, turned = upright(images, dataset)
+    images, turned = upright(images, dataset, kept)
     labels, classes, notes, findings = number_labels(
         given,
         where,
@@ -62,7 +63,7 @@ def assemble(
         ink=lambda: {place: amount_of_ink(images[split]) for split, place in places.items()},
     )
     splits = {split: (images[split], labels[place]) for split, place in places.items()}
-    return Raw(format_name, splits, [*scale_notes(scale), *turned, *notes], [*scale.findings, *findings], classes)
+    return Raw(format_name, splits, [*scale_notes(scale), *turned, *notes, *kept], [*scale.findings, *findings], classes)
 
 
 def assemble_file(format_name: str, parts: dict, path: StrPath, names: Names = None) -> Raw:

@@ -4,17 +4,22 @@ import re
 
 import numpy as np
 
+from .. import large
+
 SAMPLE = 2000  # images of every part that are measured
 CLEARLY = 1.0  # pixels by which characters must be taller than wide, on average, to stand upright already
 
 
-def upright(images: dict, dataset: str) -> tuple:
-    """Turn the images of a data set called EMNIST, unless they stand already: (split -> images, notes). Others are unchanged."""
+def upright(images: dict, dataset: str, notes: list) -> tuple:
+    """Turn the images of a data set called EMNIST, unless they stand already: (split -> images, notes). Others are unchanged.
+
+    `notes` receives a line for images that are too large for the disk.
+    """
     if not re.match(r"emnist\b", dataset) or not any(map(len, images.values())):
         return images, []
     if taller_than_wide(np.concatenate([part[:SAMPLE] for part in images.values()])) > CLEARLY:
         return images, ["named EMNIST, but its images are upright already: not turned"]
-    turned = {split: np.ascontiguousarray(part.transpose(0, 2, 1)) for split, part in images.items()}
+    turned = {split: large.turned(part, notes) for split, part in images.items()}
     return turned, ["EMNIST's images are transposed: turned upright"]
 
 
@@ -32,5 +37,8 @@ def taller_than_wide(images: np.ndarray) -> float:
 
 def amount_of_ink(images: np.ndarray) -> np.ndarray:
     """The mean distance of an image's pixels from its ground, float64 [n]; ink covers less than half of an image."""
-    flat = images.reshape(len(images), -1).astype(np.int16)
-    return np.abs(flat - np.median(flat, axis=1, keepdims=True)).mean(axis=1) if len(flat) else np.zeros(0)
+    amounts = np.zeros(len(images))
+    for block in large.blocks(images):
+        flat = images[block].reshape(len(images[block]), -1).astype(np.int16)
+        amounts[block] = np.abs(flat - np.median(flat, axis=1, keepdims=True)).mean(axis=1)
+    return amounts

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
 from ...errors import UsageError
 from ...system.paths import StrPath
+from .. import large
 from .arrays import MAX_IMAGES, PARTS, PIXELS, SIDE, Raw, assemble
 from .labels import names_beside
 from .names import COPY, parse_name
-from .streams import CHUNK, Stream, entries, first_bytes, open_stream, require_size
+from .streams import Stream, entries, first_bytes, open_stream, require_size
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -39,21 +41,25 @@ def _read_shape(stream: Stream) -> tuple:
     return np.dtype(TYPES[head[2]]), shape
 
 
-def read_idx(path: StrPath) -> np.ndarray:
-    """Read one IDX file -> an array of its type and shape. Raises `UsageError` for a damaged file."""
+def read_idx(path: StrPath, notes: Optional[list] = None) -> np.ndarray:
+    """Read one IDX file -> an array of its type and shape; a large one stays on the disk (`large`). Raises `UsageError`.
+
+    `notes` receives what is to be said about that.
+    """
     with open_stream(path) as stream:
         dtype, shape = _read_shape(stream)
         count = dtype.itemsize
         for size in shape:
             count *= size
         require_size(count, path)
-        content = bytearray()
-        while len(content) <= count and (data := stream.read(min(CHUNK, count + 1 - len(content)))):
-            content += data
-        if len(content) != count:
-            more = "more" if len(content) > count else f"{len(content):,}"
-            raise UsageError(f"{path}: its header declares {count:,} bytes, but the file has {more}; download it again")
-    array = np.frombuffer(content, dtype).reshape(shape)
+        if stream.length is not None and stream.length == stream.position + count and large.is_large(shape, dtype):
+            array = large.map_file(path, stream.position, dtype, shape)
+        else:
+            array = large.empty(shape, dtype, [] if notes is None else notes)
+            there = large.filled(stream.read, array)
+            if there < count or stream.read(1):
+                more = f"{there:,}" if there < count else "more"
+                raise UsageError(f"{path}: its header declares {count:,} bytes, but the file has {more}; download it again")
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
 
 
@@ -66,7 +72,7 @@ def read_idx_files(paths: Iterable[Path], folder: StrPath) -> Raw:
         missing = " and ".join(other_part(files["train", kind].name, "t10k") for kind in ("images", "labels"))
         notes.append(f"no test files ({missing}): the training half alone was read")
         files, parts = {("all", kind): path for (_, kind), path in files.items()}, ["all"]
-    arrays = {part: (read_idx(files[part, "images"]), read_idx(files[part, "labels"])) for part in parts}
+    arrays = {part: (read_idx(files[part, "images"], notes), read_idx(files[part, "labels"])) for part in parts}
     places = {part: f"{files[part, 'labels']} with {files[part, 'images'].name}" for part in parts}
     first = files[parts[0], "labels"]
     dataset = parse_name(first.name).dataset

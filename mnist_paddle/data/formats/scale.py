@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UsageError
+from .. import large
 
 BLOCK = 4096  # images at a time, because float64 for all takes half a gigabyte
 ALMOST = 1e-5  # float32 may exceed 1 slightly
@@ -140,11 +141,11 @@ def _best_of(scales: tuple, parts: dict) -> Scale:
     return best if residuals[best] < 0.05 else scales[0]
 
 
-def apply_scale(values: np.ndarray, scale: Scale) -> np.ndarray:
-    """Pixels -> uint8 of the same shape."""
+def apply_scale(values: np.ndarray, scale: Scale, notes: list) -> np.ndarray:
+    """Pixels -> uint8 of the same shape; `notes` receives a line for images that are too large for the disk."""
     if values.dtype == np.uint8 and scale.factor == 1 and scale.offset == 0:
         return values
-    result = np.empty(values.shape, np.uint8)
+    result = large.empty(values.shape, np.uint8, notes)
     for start in range(0, len(values), BLOCK):
         block = (values[start : start + BLOCK].astype(np.float64) + scale.offset) * scale.factor
         result[start : start + BLOCK] = np.round(block).clip(0, 255)

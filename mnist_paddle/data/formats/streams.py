@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Optional, cast
 
 from ...errors import UsageError
 from ...system.paths import StrPath
@@ -20,8 +20,9 @@ CHUNK = 1 << 20
 class Stream:
     """Sequential access to a file's content, decompressed if it is gzip, up to `MAX_BYTES`. Raises `UsageError`."""
 
-    def __init__(self, path: StrPath, file: IO[bytes]) -> None:
+    def __init__(self, path: StrPath, file: IO[bytes], length: Optional[int] = None) -> None:
         self.path, self.file, self.position = path, file, 0
+        self.length = length  # of the file; None where it is compressed
 
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes; fewer only at the end."""
@@ -53,7 +54,7 @@ def open_stream(path: StrPath) -> Iterator[Stream]:
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if not compressed:
-            yield Stream(path, file)
+            yield Stream(path, file, os.fstat(file.fileno()).st_size)
             return
         with gzip.open(file) as unpacked:
             yield Stream(path, cast(IO[bytes], unpacked))

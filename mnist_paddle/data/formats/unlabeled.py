@@ -34,8 +34,8 @@ def read_unlabeled(path: StrPath, findings: Optional[list] = None) -> np.ndarray
     scale = find_scale({str(path): images}, path)
     if findings is not None:
         findings += scale.findings
-    images = apply_scale(images, scale)
-    return upright({"all": images}, parse_name(path.name).dataset)[0]["all"]
+    images = apply_scale(images, scale, [])
+    return upright({"all": images}, parse_name(path.name).dataset, [])[0]["all"]
 
 
 def _csv_images(path: StrPath) -> np.ndarray:

@@ -101,7 +101,7 @@ def read_metrics(folder: StrPath) -> list[dict]:
 
 
 def read_records(path: Path) -> list:
-    """VisualDL's records in their order, without times and speeds."""
+    """VisualDL's records by step and tag, without times and speeds. Pictures are made beside the training and may come later."""
     kept = []
     for record in records(path):
         for value in record.values:
@@ -110,7 +110,7 @@ def read_records(path: Path) -> list:
         # Hyperparameters hold the name of the folder; metadata is written whenever a file is opened.
         if record.values[0].tag != SPEED and kind not in ("hparam", "meta_data"):
             kept.append(record)
-    return kept
+    return sorted(kept, key=lambda record: (record.values[0].id, record.values[0].tag))
 
 
 def first_point(first: list, second: list) -> Optional[str]:

@@ -1,0 +1,3 @@
+"""The audit of labels: which images are labeled wrongly, by cross-validation."""
+
+__all__ = ["labels"]

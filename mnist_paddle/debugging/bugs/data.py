@@ -1,0 +1,117 @@
+"""Bugs of the data: images, labels, their order, scale and augmentation."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ...data import loader
+from ...data.augment import AUGMENTATIONS, COLUMNS, ROWS, Coordinates
+from .table import BUGS, Training, named_by, patched, registered
+
+WRONG = 0.1  # share of labels
+
+
+@BUGS.register
+@named_by("test_images_in_training")
+def leaked_test_images(good: Training) -> Iterator[Training]:
+    """The test images are among the training images."""
+    train, test = good.dataset.train, good.dataset.test
+    images, labels = np.concatenate([test.images, train.images]), np.concatenate([test.labels, train.labels])
+    yield good.with_train(images[: len(train)], labels[: len(train)])
+
+
+@BUGS.register
+@named_by("shuffled_labels")
+def shuffled_labels(good: Training) -> Iterator[Training]:
+    """The training labels were shuffled without their images."""
+    train = good.dataset.train
+    yield good.with_train(train.images, good.random.permutation(train.labels))
+
+
+@BUGS.register
+@named_by("shuffled_labels")
+def misaligned_labels(good: Training) -> Iterator[Training]:
+    """One label is missing at the start: every training image has the label of the next one."""
+    train = good.dataset.train
+    yield good.with_train(train.images, np.roll(train.labels, -1))
+
+
+@BUGS.register
+@named_by("wrong_labels")
+def wrong_labels(good: Training) -> Iterator[Training]:
+    """Every tenth training label is of another class."""
+    train, random, classes = good.dataset.train, good.random, len(good.dataset.classes)
+    labels = train.labels.astype(np.int64)
+    chosen = random.choice(len(labels), int(WRONG * len(labels)), replace=False)
+    labels[chosen] = (labels[chosen] + random.integers(1, classes, len(chosen))) % classes
+    yield good.with_train(train.images, labels)
+
+
+@BUGS.register
+@named_by("different_labels")
+def labels_counted_from_one(good: Training) -> Iterator[Training]:
+    """The training labels are one too high (and the last class 0); those of validation and test are right."""
+    train = good.dataset.train
+    yield good.with_train(train.images, (train.labels.astype(np.int64) + 1) % len(good.dataset.classes))
+
+
+@BUGS.register
+@named_by("inputs_not_normalized", on="fc")
+def unnormalized_input(good: Training) -> Iterator[Training]:
+    """The network is given pixels from 0 to 255 as they are."""
+    yield replace(good, dataset=replace(good.dataset, constants=(0.0, 1.0)))
+
+
+@BUGS.register
+@named_by("different_inputs")
+def inverted_test_images(good: Training) -> Iterator[Training]:
+    """The test images are black on white, the training images white on black."""
+    test = good.dataset.test
+    yield good.with_part("test", 255 - test.images, test.labels)
+
+
+@BUGS.register
+@named_by("different_inputs")
+def validation_of_another_scale(good: Training) -> Iterator[Training]:
+    """The validation images were divided by 255 already, and are divided once more: they are nearly black."""
+    validation = good.dataset.validation
+    yield good.with_part("validation", np.rint(validation.images / 255).astype(np.uint8), validation.labels)
+
+
+@BUGS.register
+@named_by("augmentation_flips")
+def mirrored_digits(good: Training) -> Iterator[Training]:
+    """Augmentation mirrors every second digit, as is right for photos of cats: a mirrored 2 is no 2."""
+
+    def mirror_half(generator: np.random.Generator, count: int, /) -> Coordinates:
+        """Left and right exchanged, with probability 1/2."""
+        flip = generator.random((count, 1, 1)) < 0.5
+        columns = np.where(flip, COLUMNS[:, ::-1], COLUMNS).astype(np.float32)
+        return np.broadcast_to(ROWS, (count, 28, 28)).astype(np.float32), np.broadcast_to(columns, (count, 28, 28)).copy()
+
+    with registered(AUGMENTATIONS, mirror_half) as name:
+        yield good.change(augment=name)
+
+
+@BUGS.register
+@named_by("sorted_batches")
+def sorted_data(good: Training) -> Iterator[Training]:
+    """The images are sorted by class, as files in class folders are, and never shuffled."""
+    train = good.dataset.train
+    order = np.argsort(train.labels, kind="stable")
+
+    def unshuffled(size: int, seed: int, epoch: int) -> np.ndarray:
+        return np.arange(size)
+
+    with patched(loader, "epoch_order", unshuffled):
+        yield good.with_train(train.images[order], train.labels[order])
+
+
+@BUGS.register
+@named_by("overfitting")
+def one_batch_repeated(good: Training) -> Iterator[Training]:
+    """The loader gives the same batch again and again."""
+    train, size = good.dataset.train, good.config.batch_size
+    numbers = np.arange(len(train)) % size
+    yield good.with_train(train.images[numbers], train.labels[numbers])

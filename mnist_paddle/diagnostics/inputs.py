@@ -1,0 +1,181 @@
+"""Whether the batches that reach the network are what they should be: normalized, shuffled, labeled, and not mirrored.
+
+Each check returns an `Alarm`, or None. Arrays are NumPy's.
+"""
+
+from typing import Optional
+
+import numpy as np
+
+from ..data.dataset import Split
+from .alarms import Alarm
+
+FAR, WIDE, NARROW = 3.0, 5.0, 0.05  # mean and standard deviation of inputs that nobody would call normalized
+NEARER, TURNED = 0.6, 0.15  # distance to a turned original over that to the original itself; share of such images
+SYMMETRIES = {
+    "mirrored left to right": lambda x: x[:, :, ::-1],
+    "mirrored top to bottom": lambda x: x[:, ::-1],
+    "turned by 180 degrees": lambda x: x[:, ::-1, ::-1],
+    "turned by 90 degrees": lambda x: np.rot90(x, 1, (1, 2)),
+    "turned by 270 degrees": lambda x: np.rot90(x, 3, (1, 2)),
+    "transposed": lambda x: x.swapaxes(1, 2),
+    "inverted": lambda x: 255.0 - x,
+}
+SIDE = 14  # of the averaged images whose neighbors are looked for
+REFERENCES, QUERIES = 2000, 400
+RENAMED = 0.6  # share of a class's images that look like one other class, from which on it has another name
+
+
+def check_normalized(images: np.ndarray, step: int, layer: str = "") -> Optional[Alarm]:
+    """Whether a batch float32 [n, 1, 28, 28], as a `layer` gets it, is roughly of mean 0 and standard deviation 1."""
+    mean, std = float(images.mean(dtype=np.float64)), float(images.std(dtype=np.float64))
+    if abs(mean) <= FAR and NARROW <= std <= WIDE:
+        return None
+    return Alarm("inputs_not_normalized", step, f"a batch has a mean of {mean:.3g} and a standard deviation of {std:.3g}", layer)
+
+
+def check_turned(images: np.ndarray, originals: np.ndarray, step: int) -> Optional[Alarm]:
+    """Whether images of a batch, pixels 0 to 255 float [n, 28, 28], are nearer to a turned original than to the original."""
+    seen, pixels = _smooth(images), originals.astype(np.float32)
+    straight = _distance(seen, _smooth(pixels))
+    shares = {
+        name: float(np.mean(_distance(seen, _smooth(turn(pixels))) < NEARER * straight)) for name, turn in SYMMETRIES.items()
+    }
+    name = max(shares, key=lambda each: shares[each])
+    if shares[name] < TURNED:
+        return None
+    return Alarm("augmentation_flips", step, f"{100 * shares[name]:.0f} % of the images of a batch are {name}")
+
+
+def _smooth(pixels: np.ndarray) -> np.ndarray:
+    """Means over 2 x 2 pixels: [n, 28, 28] -> [n, 196]."""
+    total = pixels[:, ::2, ::2] + pixels[:, 1::2, ::2]
+    total += pixels[:, ::2, 1::2]
+    total += pixels[:, 1::2, 1::2]
+    return total.reshape(len(pixels), -1) / 4
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.sqrt(((one - other) ** 2).sum(axis=1)) + 1e-6
+
+
+def check_labels_of_batch(labels: np.ndarray, expected: np.ndarray, step: int) -> Optional[Alarm]:
+    """Whether the labels [n] of a batch are those that the data set has for its images."""
+    if labels.shape == expected.shape and (labels == expected).all():
+        return None
+    wrong = "all" if labels.shape != expected.shape else f"{int((labels != expected).sum())} of {len(labels)}"
+    return Alarm("shuffled_labels", step, f"{wrong} labels of a batch are not those that the data set has for its images")
+
+
+def check_shuffled(labels: np.ndarray, step: int) -> Optional[Alarm]:
+    """Whether labels [n], in the order of the batches, follow each other as at random.
+
+    Of shuffled labels the share equal to the one before is the sum of the squared proportions of the classes.
+    """
+    if len(labels) < 256:
+        return None
+    proportions = np.bincount(labels) / len(labels)
+    expected, found = float((proportions**2).sum()), float((labels[1:] == labels[:-1]).mean())
+    if expected > 0.9 or found < expected + 0.5 * (1 - expected):
+        return None
+    figures = f"{100 * found:.0f} % of the images are of the class of the one before; at random {100 * expected:.0f} %"
+    return Alarm("sorted_batches", step, figures)
+
+
+def neighbor_labels(
+    images: np.ndarray, references: np.ndarray, labels: np.ndarray, most: int = 1, *, without_itself: bool = False
+) -> np.ndarray:
+    """The labels of the `most` nearest references, by the distance of averaged pixels: [n, 28, 28] -> [n, most].
+
+    `without_itself` leaves out references that are the image.
+    """
+    known, asked = (_smooth(array.astype(np.float32)) for array in (references, images))
+    distances = (known**2).sum(axis=1) - 2 * asked @ known.T
+    if without_itself:
+        squares = (asked**2).sum(axis=1, keepdims=True)
+        distances[distances + squares <= 1e-5 * (squares + 1)] = np.inf
+    if most == 1:
+        return labels[distances.argmin(axis=1)][:, None]
+    return labels[np.argpartition(distances, most - 1, axis=1)[:, :most]]
+
+
+def label_agreement(images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """The share of images uint8 [n, 28, 28] whose nearest neighbor has their label, and what chance makes of it."""
+    order = np.random.default_rng(0).permutation(len(images))
+    asked, known = order[:QUERIES], order[QUERIES : QUERIES + REFERENCES]
+    if len(known) < 100:
+        return 1.0, 0.0
+    near = neighbor_labels(images[asked], images[known], labels[known])[:, 0]
+    classes = int(labels.max()) + 1
+    chance = float((np.bincount(labels[asked], minlength=classes) * np.bincount(near, minlength=classes)).sum()) / len(asked) ** 2
+    return float((near == labels[asked]).mean()), chance
+
+
+def check_label_agreement(images: np.ndarray, labels: np.ndarray, step: int) -> Optional[Alarm]:
+    """Whether neighbors have equal labels more often than by chance. Only meaningful where a network learns nothing, either."""
+    agreement, chance = label_agreement(images, labels)
+    if agreement > chance + 0.06:
+        return None
+    figures = f"{100 * agreement:.0f} % of the images have the label of their nearest neighbor, by chance it would be "
+    return Alarm("shuffled_labels", step, f"{figures}{100 * chance:.0f} %, and the network learns nothing from them")
+
+
+def check_labels_alike(train: Split, other: Split, part: str) -> Optional[Alarm]:
+    """Whether the labels of another part mean what those of the training images mean, by the nearest training images.
+
+    Nothing is said where neighbors do not tell the class among the training images either.
+    """
+    order = np.random.default_rng(0).permutation(len(other.images))[:QUERIES]
+    if len(order) < 30 or len(train.images) < 100:
+        return None
+    chosen = np.random.default_rng(1).permutation(len(train.images))[:REFERENCES]
+    known = train.images[chosen], train.labels[chosen].astype(np.int64)
+    images, labels = other.images[order].astype(np.float32), other.labels[order].astype(np.int64)
+    near = neighbor_labels(images, *known)[:, 0]
+    right, text = float((near == labels).mean()), renamed(near, labels)
+    if right > 0.8 and not text:
+        return None
+    agreement, chance = label_agreement(train.images, train.labels.astype(np.int64))
+    if agreement < chance + 0.3:
+        return None
+    figures = f"{100 * right:.0f} % of the images of {part} have the label of the nearest training image"
+    if right < chance + 0.5 * (agreement - chance):
+        for name, turn in SYMMETRIES.items():
+            turned = float((neighbor_labels(turn(images), *known)[:, 0] == labels).mean())
+            if turned > chance + 0.75 * (agreement - chance):
+                return Alarm("different_inputs", 0, f"{figures}; {name} it would be {100 * turned:.0f} %")
+    if text:
+        return Alarm("different_labels", 0, text.format(part=part))
+    if right > chance + 0.25 * (agreement - chance):
+        return None
+    return Alarm("different_labels", 0, f"{figures}; among the training images it is {100 * agreement:.0f} %")
+
+
+def renamed(near: np.ndarray, labels: np.ndarray) -> str:
+    """A sentence about a class whose images look like those of one other; "" where there is none. Both [n]: labels."""
+    for label in np.unique(labels):
+        found = near[labels == label]
+        other = int(np.bincount(found).argmax())
+        share, own = float((found == other).mean()), float((found == label).mean())
+        if len(found) >= 15 and other != label and share > RENAMED > 3 * own:
+            return f"{100 * share:.0f} % of the images labeled {label} in {{part}} look like those labeled {other} in training"
+    return ""
+
+
+def check_alike(train: np.ndarray, other: np.ndarray, part: str) -> Optional[Alarm]:
+    """Whether images uint8 [n, 28, 28] of another part look like the training images: their mean image, brightness, contrast."""
+    if min(len(train), len(other)) < 30:
+        return None
+    one, two = (images.astype(np.float32) for images in (train, other))
+    means = [images.mean(axis=0).ravel() for images in (one, two)]
+    if min(mean.std() for mean in means) > 1:
+        correlation = float(np.corrcoef(*means)[0, 1])
+        if correlation < 0.3:
+            figures = f"the mean images of {part} and training have a correlation of {correlation:.2f}"
+            return Alarm("different_inputs", 0, figures + (": inverted?" if correlation < -0.3 else ""))
+    stds = [float(images.std()) for images in (one, two)]
+    gap = abs(float(one.mean() - two.mean())) / max(stds[0], 1e-6)
+    if gap > 0.5 or not 0.5 <= stds[1] / max(stds[0], 1e-6) <= 2:
+        figures = f"mean {two.mean():.0f} and standard deviation {stds[1]:.0f} of the pixels of {part}, in training"
+        return Alarm("different_inputs", 0, f"{figures} {one.mean():.0f} and {stds[0]:.0f}")
+    return None

@@ -1,0 +1,11 @@
+"""Compare trained runs: `python scripts/compare.py --help`; the same as `mnist-paddle compare`."""
+
+try:
+    from mnist_paddle.cli.main import run
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; install mnist_paddle first: pip install -e '.[cpu]'") from None
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
+
+if __name__ == "__main__":
+    run("compare")
