@@ -15,6 +15,14 @@ from mnist_paddle.data.dataset import Dataset, Split, load_dataset
 
 pytest.register_assert_rewrite("readers")  # whose assertions then show both sides
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def pytest_configure():
+    """Stop signals do what they do by default: under nohup, or in the background of a script, they would be ignored by runs too."""
+    for number in STOPS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +54,7 @@ def run_script(tmp_path):
 @pytest.fixture(autouse=True)
 def signal_handlers():
     """Afterwards the stop signals are handled as before, also where the test ran a whole command in this process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in STOPS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler or signal.SIG_DFL)
