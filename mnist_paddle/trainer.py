@@ -98,7 +98,7 @@ def fit(
                     train(setup, state, stop)
                 return finish(setup, state, began)
         except NonFiniteError as error:
-            raise diverged(error, folder, state) from error
+            raise diverged(error, folder, state, config) from error
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise

@@ -3,6 +3,7 @@
 import errno
 from typing import Optional
 
+from ..config import Config
 from ..diagnostics.finite import REMEDY, NonFiniteError
 from ..errors import Interrupted, RunError
 from ..system.signals import signal_name
@@ -31,12 +32,16 @@ def interrupted(setup: Setup, state: State, signal: int) -> Interrupted:
     return Interrupted(message, signal)
 
 
-def diverged(error: NonFiniteError, folder: RunFolder, state: Optional[State]) -> RunError:
-    """The error that ends a run whose numbers are no longer finite: step, layer, remedy, and the last sound checkpoint."""
+def diverged(error: NonFiniteError, folder: RunFolder, state: Optional[State], config: Config) -> RunError:
+    """The error that ends a run whose numbers are no longer finite: step, layer, remedy, and the last sound checkpoint.
+
+    All ranks say the same: that of any of them may be the one that is shown.
+    """
     step = error.step if error.step is not None else state.step if state else 0
     where = NonFiniteError(error.what, error.layer or (broken_weight(state) if state else ""), step)
-    saved = folder.is_open and folder.saved is not None
-    kept = f"; the last checkpoint, of step {folder.saved:,}, is sound: {folder.path}" if saved else ""
+    path = folder.path if folder.is_open else config.output_dir
+    saved = path and not config.dry_run and folder.saved is not None
+    kept = f"; the last checkpoint, of step {folder.saved:,}, is sound: {path}" if saved else ""
     return RunError(f"{where}: {REMEDY}{kept}")
 
 
