@@ -19,7 +19,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def pytest_configure():
-    """Stop signals do what they do by default: under nohup, or in the background of a script, they would be ignored by runs too."""
+    """Stop signals do what they do by default; under nohup or in the background of a script runs would ignore them too."""
     for number in STOPS:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
