@@ -42,8 +42,9 @@ DIFFERENT = {
     "epochs": ({"epochs": 3}, "epochs (3, not 2)"),
     "resumed": ({"resume": True}, "checkpoint (step 22 of run "),
 }
-# Sums over a batch are rounded in another order: 1e-7 or 1e-16 a step; 22 steps and Adam's division make it a little more.
-FLOAT32, FLOAT64 = 1e-4, 1e-12
+# Sums over a batch are rounded in another order: 1e-7 or 1e-16 a step; 22 steps and Adam's division make it a little more. In
+# float32 that may make another of two nearly equal pixels the maximum of a window, depending on the processor: 1e-3.
+FLOAT32, FLOAT64 = 5e-3, 1e-12
 
 
 def run(tmp, name: str, count: int, work: dict) -> Path:
@@ -88,11 +89,11 @@ def names(strategy: str) -> list:
 
 
 def distance(one: Path, other: Path, section: str = "model") -> float:
-    """The largest difference of two runs' tensors, relative to the largest number in each."""
+    """The largest difference of two runs' tensors, relative to their size."""
     found = [checkpoint.section(checkpoint.load(folder / "last.safetensors")[0], section) for folder in (one, other)]
     assert found[0].keys() == found[1].keys()
     assert found[0] or section != "model"
-    distances = [float(np.abs(a - found[1][name]).max() / max(np.abs(a).max(), 1e-6)) for name, a in found[0].items()]
+    distances = [float(np.linalg.norm(a - found[1][name]) / max(np.linalg.norm(a), 1e-6)) for name, a in found[0].items()]
     return max(distances, default=0.0)  # sgd has no state
 
 
@@ -104,15 +105,17 @@ def test_two_and_three_ranks_equal_one(alone, two, three, name):
 
 def test_in_float64_ranks_equal_one_to_twelve_digits(alone):
     tmp = alone.parent
-    work = {
-        "float64": True,
-        "train": {name: SAME[name] for name in ("linear", "fc", "cnn", "lenet", "rnn", "accumulated", "muon")},
-    }
-    one, *others = (run(tmp, f"float64-{count}", count, work) for count in (1, 2, 3))
-    for name in work["train"]:
+    train = {**SAME, "whole": {"model": "cnn"}}
+    one, *others = (run(tmp, f"float64-{count}", count, {"float64": True, "train": train}) for count in (1, 2, 3))
+    for name in train:
         assert next(iter(checkpoint.load(one / name)[0].values())).dtype == np.float64
         for other in others:
             assert distance(one / name, other / name) < FLOAT64, name
+    assert distance(one / "accumulated", one / "whole") < FLOAT64
+    train = {name: {**settings, "threads": 2, "replicas": 2} for name, settings in REPLICAS.items()}
+    replicas = run(tmp, "float64-replicas", 2, {"float64": True, "train": train})
+    for name in train:
+        assert distance(one / {"server": "lenet"}.get(name, name), replicas / name) < FLOAT64, name
 
 
 def test_a_step_in_micro_batches_exchanges_gradients_once(two):
