@@ -333,6 +333,19 @@ def test_batch_norm_equals_the_plain_layer(dtype, shape, relu, shortcut):
 
 
 @needs_compiler
+def test_batch_norm_by_fixed_statistics_is_left_to_paddle():
+    results = []
+    for kernels in (None, KERNELS):
+        paddle.seed(0)
+        block = ConvBlock(1, 4, 3, norm="batch")
+        block.norm[0]._use_global_stats = True
+        use_kernels(block, kernels)
+        results.append((block(paddle.ones([3, 1, 8, 8])).numpy(), block.norm[0]._mean.numpy()))
+    assert close(*(outputs for outputs, _ in results))
+    assert (results[1][1] == 0).all()  # which nothing moved
+
+
+@needs_compiler
 def test_a_watched_block_runs_layer_by_layer():
     block = ConvBlock(1, 4, 3, pool=2)
     use_kernels(block, KERNELS)

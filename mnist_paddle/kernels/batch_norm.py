@@ -11,8 +11,10 @@ from .memory import address, contiguous, empty, only_wanted, trainable
 
 
 def fits(layer: nn.Layer) -> bool:
-    """Whether `batch_norm` computes what this layer computes: in training, with both parameters and its own statistics."""
-    return isinstance(layer, nn.BatchNorm2D) and layer.training and layer.weight is not None and layer.bias is not None
+    """Whether `batch_norm` computes what this layer computes: in training, with both parameters and the batch's statistics."""
+    if not isinstance(layer, nn.BatchNorm2D) or not layer.training or layer._use_global_stats or layer._data_format != "NCHW":
+        return False
+    return layer.weight is not None and layer.bias is not None
 
 
 def batch_norm(
