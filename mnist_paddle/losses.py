@@ -14,6 +14,7 @@ import paddle
 import paddle.nn.functional as F
 
 from .arguments import Fraction, Range
+from .errors import UsageError
 from .registry import Registry
 
 LOSSES = Registry("loss", given=("outputs", "labels"))
@@ -28,6 +29,15 @@ def load_loss(name: str, arguments: dict) -> Callable[[paddle.Tensor, paddle.Ten
     Raises `UsageError` for an unknown name or invalid arguments.
     """
     return functools.partial(LOSSES.pick(name), **LOSSES.arguments(name, arguments))
+
+
+def check_losses(losses: paddle.Tensor, labels: paddle.Tensor) -> None:
+    """Raise `UsageError` unless a loss function returned a loss per example: a mean, or [n, n], would train something else."""
+    if losses.ndim != 1 or losses.shape[0] != labels.shape[0]:
+        raise UsageError(
+            f"the loss function returned shape {list(losses.shape)} for {labels.shape[0]} labels; it must return one value per "
+            f"example, [{labels.shape[0]}]: use reduction='none', and outputs and labels of the same shape"
+        )
 
 
 @LOSSES.register

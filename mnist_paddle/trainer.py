@@ -43,6 +43,7 @@ from .experiment.summary import make_report, summary
 from .experiment.verdicts import judge_run
 from .experiment.watching import Watch
 from .layers import library_of
+from .losses import check_losses
 from .system.denormals import flushed_denormals
 from .system.global_state import fresh_global_state
 from .system.paths import StrPath
@@ -261,6 +262,7 @@ def gradients(
         with state.strategy.synchronized(model, last):  # ranks exchange gradients once a step, with the last micro-batch
             outputs.append(model(images))
             losses.append(loss_function(outputs[-1], labels))
+            check_losses(losses[-1], labels)
             loss = losses[-1].sum() * weight
             check_loss(loss, model, images, state.step + 1)
             yield last

@@ -6,6 +6,7 @@ import paddle.nn.functional as F
 import pytest
 
 from mnist_paddle import LOSSES, UsageError, load_loss
+from mnist_paddle.losses import check_losses
 
 LABELS = [1, 0]
 # Scores whose softmax is (1/4, 1/2, 1/4) and (1/2, 1/4, 1/4).
@@ -133,3 +134,11 @@ def test_a_loss_with_invalid_arguments_is_rejected(gamma):
         load_loss("focal", {"gamma": gamma})
     with pytest.raises(UsageError, match="no argument 'gama'; did you mean 'gamma'"):
         load_loss("focal", {"gama": 1})
+
+
+@pytest.mark.parametrize("shape", [[], [1], [4, 1], [4, 4], [3]])
+def test_a_loss_that_is_not_one_value_per_example_is_refused(shape):
+    labels = paddle.to_tensor([1, 0, 2, 3])
+    check_losses(paddle.zeros([4]), labels)
+    with pytest.raises(UsageError, match=r"it must return one value per example, \[4\]"):
+        check_losses(paddle.zeros(shape), labels)

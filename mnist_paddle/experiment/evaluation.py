@@ -14,6 +14,7 @@ from ..distributed import communication
 from ..distributed.data_parallel import DataParallel
 from ..distributed.replicas import Replicas
 from ..distributed.strategy import Strategy
+from ..losses import check_losses
 from ..metrics import Evaluation
 from ..system.global_state import fresh_global_state
 from .network import BATCH, TrainedOn
@@ -52,7 +53,9 @@ def evaluate(
             if batch == own[0]:
                 training.extend(in_training(network))
             outputs = network(paddle.to_tensor(normalize(split.images[batch], *normalization)[:, None]))
-            losses = loss_function(outputs, paddle.to_tensor(split.labels[batch].astype(np.int64)))
+            labels = paddle.to_tensor(split.labels[batch].astype(np.int64))
+            losses = loss_function(outputs, labels)
+            check_losses(losses, labels)
             return np.column_stack([outputs.numpy(), losses.numpy()])
 
     with communication.watchdog().waiting("an evaluation"):
