@@ -12,8 +12,9 @@ from paddle import nn
 from safetensors.numpy import load_file
 
 from mnist_paddle import AUGMENTATIONS, LOSSES, MODELS, OPTIMIZERS, Config, Dataset, Split, fit, load_loss, resume
-from mnist_paddle.diagnostics import contracts, inputs, probes, progress
+from mnist_paddle.diagnostics import contracts, forward, inputs, probes, progress, structure
 from mnist_paddle.diagnostics.alarms import EXPLAINED, KINDS, Alarm, Alarms, is_alarm
+from mnist_paddle.diagnostics.untouched import kept_buffers
 from mnist_paddle.diagnostics.verdict import Evaluated, judge
 from mnist_paddle.experiment.folder import RunFolder
 from mnist_paddle.experiment.watching import Watch
@@ -68,8 +69,21 @@ FAULTY_LOSSES = {
         (lambda outputs, labels: (outputs - labels.astype("float32")) ** 2, 1),
         (lambda outputs, labels: F.cross_entropy(outputs, labels), 10),
         (lambda outputs, labels: F.cross_entropy(F.softmax(outputs, axis=0), labels, reduction="none"), 10),
+        (
+            lambda outputs, labels: (
+                F.cross_entropy(outputs, labels, reduction="none") * (paddle.arange(len(labels)) < 9).astype("float32")
+            ),
+            10,
+        ),
     ],
-    "loss_prefers_wrong": [(lambda outputs, labels: -F.cross_entropy(outputs, labels, reduction="none"), 10)],
+    "loss_prefers_wrong": [
+        (lambda outputs, labels: -F.cross_entropy(outputs, labels, reduction="none"), 10),
+        (lambda outputs, labels: F.cross_entropy(outputs, (labels + 1) % 10, reduction="none"), 10),
+    ],
+    "loss_ignores_class": [
+        (lambda outputs, labels: F.cross_entropy(outputs, labels, reduction="none", ignore_index=0), 10),
+        (lambda outputs, labels: F.cross_entropy(outputs, labels, reduction="none") * (labels != 7).astype("float32"), 10),
+    ],
     "double_softmax": [(lambda outputs, labels: F.cross_entropy(F.softmax(outputs), labels, reduction="none"), 10)],
     "loss_for_one_output": [
         (lambda outputs, labels: F.cross_entropy(outputs, paddle.zeros_like(labels), reduction="none"), 1),
@@ -112,16 +126,173 @@ def test_a_loss_of_one_output_that_has_no_least_at_the_label_is_named():
 def test_every_network_of_the_package_passes_all_contracts(name):
     model, (images, _) = MODELS[name](), batch()
     before = [tensor.numpy().copy() for tensor in model.state_dict().values()]
+    with kept_buffers(model):
+        in_training = model(images)
     checks = [
-        contracts.check_evaluation(model, images, 1),
-        contracts.check_modes(model, 1),
-        contracts.check_initial_weights(weights_of(model), 1),
-        contracts.check_frozen(model, 1),
-        contracts.check_batch_norm(model, 2, 1),
+        forward.check_output_dropout(in_training, forward.evaluated(model, images), 1),
+        forward.check_evaluation(model, images, forward.evaluated(model, images), 1),
+        forward.check_linear(model, images[:12], weights_of(model), 1),
+        forward.check_hidden_softmax(forward.layer_inputs(model, images), 1),
+        structure.check_registered(model, 1),
+        structure.check_repeated(model, 1),
+        structure.check_modes(model, 1),
+        structure.check_initial_weights(weights_of(model), 1),
+        structure.check_frozen(model, 1),
+        structure.check_batch_norm(model, 2, 1),
     ]
     assert checks == [None] * len(checks)
     assert all((old == new.numpy()).all() for old, new in zip(before, model.state_dict().values()))
     assert all(layer.training for layer in model.sublayers(include_self=True))
+
+
+class Apart(nn.Layer):
+    """Two linear layers and what is done between them."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.first, self.second, self.between = nn.Linear(784, 16), nn.Linear(16, 10), between
+
+    def forward(self, images):
+        return self.second(self.between(self.first(images.flatten(1))))
+
+
+MIXING = {
+    "reshape": lambda hidden: F.relu(hidden).reshape([16, -1]).t(),
+    "softmax over the batch": lambda hidden: F.softmax(hidden, axis=0),
+    "mean of the batch": lambda hidden: F.relu(hidden - hidden.mean(axis=0)),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_images_that_influence_each_other_are_named_with_the_layer(name):
+    model, (images, _) = Apart(MIXING[name]), batch()
+    alarm = forward.check_evaluation(model, images, forward.evaluated(model, images), 1)
+    assert (kind_of(alarm), alarm.layer) == ("mixed_examples", "second")
+
+
+def test_batch_statistics_in_evaluation_are_told_from_mixed_images():
+    model, (images, _) = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.BatchNorm1D(8, use_global_stats=False)), batch()
+    alarm = forward.check_evaluation(model, images, forward.evaluated(model, images), 1)
+    assert (kind_of(alarm), alarm.layer) == ("train_mode_in_evaluation", "2")
+
+
+@pytest.mark.parametrize(
+    ("between", "named"),
+    [(lambda h: h, True), (lambda h: 2 * h + 1, True), (F.relu, False), (paddle.tanh, False), (F.softmax, False)],
+)
+def test_a_linear_network_is_named(between, named):
+    model, (images, _) = Apart(between), batch()
+    assert kind_of(forward.check_linear(model, images, weights_of(model), 1)) == ("linear_network" if named else None)
+    assert forward.check_linear(model, paddle.zeros_like(images), weights_of(model), 1) is None  # which tells nothing
+
+
+def test_one_linear_layer_is_meant_to_be_linear():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    assert forward.check_linear(model, batch()[0], weights_of(model), 1) is None
+
+
+def test_softmax_inside_a_network_is_named_with_the_layer_that_gets_it():
+    model, (images, _) = Apart(F.softmax), batch()
+    alarm = forward.check_hidden_softmax(forward.layer_inputs(model, images), 1)
+    assert (kind_of(alarm), alarm.layer) == ("hidden_softmax", "second")
+    assert forward.check_hidden_softmax(forward.layer_inputs(Apart(F.sigmoid), images), 1) is None
+
+
+def test_dropout_of_scores_is_told_from_scores_that_are_always_zero():
+    model, (images, _) = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Dropout(0.3)), batch()
+    assert kind_of(forward.check_output_dropout(model(images), forward.evaluated(model, images), 1)) == "output_dropout"
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.ReLU())
+    assert forward.check_output_dropout(model(images), forward.evaluated(model, images), 1) is None
+
+
+class Keeping(nn.Layer):
+    """A layer that keeps another thing in an attribute."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.last, self.kept = nn.Linear(784, 10), kept
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: [nn.Linear(4, 4)], True),
+        (lambda: {"a": (nn.Linear(4, 4), 1)}, True),
+        (lambda: [paddle.create_parameter([4], "float32")], True),
+        (lambda: nn.Linear(4, 4), False),  # which Paddle registers
+        (lambda: nn.LayerList([nn.Linear(4, 4)]), False),
+        (lambda: [nn.ReLU(), 3, "text", None], False),
+        (lambda: [paddle.zeros([3])], False),
+    ],
+)
+def test_layers_that_paddle_does_not_know_are_named(make, named):
+    assert kind_of(structure.check_registered(Keeping(make()), 1)) == ("unregistered_layer" if named else None)
+
+
+def test_a_frozen_network_in_a_list_is_meant_to_be_there():
+    teacher = nn.Linear(4, 4)
+    for parameter in teacher.parameters():
+        parameter.stop_gradient = True
+    assert structure.check_registered(Keeping([teacher]), 1) is None
+
+
+def test_layers_known_by_two_names_are_registered_ones():
+    model = Keeping(nn.Linear(4, 4))
+    model.every = [model.last, model.kept]
+    assert structure.check_registered(model, 1) is None
+
+
+def test_a_layer_in_several_places_is_named():
+    layer, relu = nn.Linear(8, 8), nn.ReLU()
+    assert kind_of(structure.check_repeated(nn.Sequential(layer, relu, layer, relu), 1)) == "repeated_layer"
+    assert structure.check_repeated(nn.Sequential(layer, relu, nn.Linear(8, 8), relu), 1) is None
+
+
+def test_weights_far_below_the_usual_scale_are_found_but_in_the_last_layer():
+    model = MODELS["fc"]()
+    assert structure.tiny_layers(weights_of(model)) == {}
+    with paddle.no_grad():
+        for name, weight in weights_of(model).items():
+            weight.set_value(weight / (100 if name.startswith("1.") else 1))
+        model[-1].weight.set_value(paddle.zeros_like(model[-1].weight))
+    assert list(structure.tiny_layers(weights_of(model))) == ["1"]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_first_step_of_every_optimizer_lowers_the_loss(name):
+    model, (images, labels) = MODELS["fc"](), batch()
+    optimizer = make_optimizer(name, model.parameters(), 0.001, 1e-4)
+    probe, weights = probes.Step(model, CROSS_ENTROPY, images, labels, 1 / 32, 0), weights_of(model)
+    before = {key: weight.numpy().copy() for key, weight in weights.items()}
+    gradients = probes.gradients_of(probe, weights)
+    probe.value().backward()
+    optimizer.step()
+    assert probes.check_direction(gradients, weights, before, 1) is None
+    for key, weight in weights.items():
+        weight.set_value(2 * before[key] - weight.numpy())  # the same step the other way
+    assert kind_of(probes.check_direction(gradients, weights, before, 1)) == "wrong_direction"
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum"])
+def test_moments_that_are_lost_are_named(name):
+    model, (images, labels) = MODELS["fc"](), batch()
+    optimizer = make_optimizer(name, model.parameters(), 0.001)
+    assert structure.check_optimizer_state(optimizer, 50) is None  # nothing to lose
+    CROSS_ENTROPY(model(images), labels).mean().backward()
+    optimizer.step()
+    assert structure.check_optimizer_state(optimizer, 50) is None
+    for key, table in optimizer._accumulators.items():
+        for tensor in table.values():
+            tensor.set_value(paddle.zeros_like(tensor) if "pow" not in key else tensor)
+    assert kind_of(structure.check_optimizer_state(optimizer, 50)) == "optimizer_state_lost"
+
+
+def test_a_step_without_a_gradient_is_named():
+    expected = {"a": np.ones(3), "b": np.ones(2)}
+    for used in ({"a": np.zeros(3), "b": np.zeros(2)}, {"a": None, "b": None}, {}):
+        assert kind_of(probes.check_used(expected, used, {}, 2)) == "wrong_gradient"
+    assert probes.check_used({"a": np.zeros(3)}, {"a": np.zeros(3)}, {}, 2) is None  # as where nothing is left to learn
+    assert probes.check_used({"a": None}, {}, {}, 2) is None
 
 
 CROSS_ENTROPY = load_loss("cross_entropy", {})
@@ -130,34 +301,34 @@ CROSS_ENTROPY = load_loss("cross_entropy", {})
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_of_every_network_of_the_package_have_no_bounds(name):
     model = MODELS[name]()
-    assert contracts.check_output(model, CROSS_ENTROPY, *batch()) is None
+    assert forward.check_output(model, CROSS_ENTROPY, *batch()) is None
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Sigmoid, nn.Tanh])
 def test_an_activation_after_the_last_layer_is_named_where_softmax_follows(activation):
     model = nn.Sequential(MODELS["fc"](), activation())
     before = [tensor.numpy().copy() for tensor in model.state_dict().values()]
-    assert kind_of(contracts.check_output(model, CROSS_ENTROPY, *batch())) == "output_activation"
-    assert contracts.check_output(model, load_loss("mse", {}), *batch()) is None
+    assert kind_of(forward.check_output(model, CROSS_ENTROPY, *batch())) == "output_activation"
+    assert forward.check_output(model, load_loss("mse", {}), *batch()) is None
     assert all((old == new.numpy()).all() for old, new in zip(before, model.state_dict().values()))
 
 
 @pytest.mark.parametrize(("momentum", "named"), [(0.9, False), (0.99, False), (1.0, True), (0.1, True)])
 def test_running_statistics_that_do_not_follow_or_forget_at_once_are_named(momentum, named):
     model = nn.Sequential(nn.Conv2D(1, 4, 3), nn.BatchNorm2D(4, momentum=momentum), nn.Flatten(), nn.Linear(2704, 10))
-    before = contracts.statistics_of(model)
+    before = structure.statistics_of(model)
     model(batch()[0])
-    alarm = contracts.check_statistics(model, before, 2)
+    alarm = structure.check_statistics(model, before, 2)
     assert (alarm is not None) == named
     assert alarm is None or (alarm.kind, alarm.layer) == ("norm_statistics", "1")
 
 
 def test_statistics_that_are_frozen_on_purpose_are_no_alarm():
     model = nn.Sequential(nn.BatchNorm2D(1, use_global_stats=True))
-    assert contracts.statistics_of(model) == {}
+    assert structure.statistics_of(model) == {}
     model = nn.Sequential(nn.BatchNorm2D(1))
     model.eval()
-    assert contracts.statistics_of(model) == {}
+    assert structure.statistics_of(model) == {}
 
 
 class Always(nn.Layer):
@@ -179,13 +350,13 @@ class StuckNorm(nn.BatchNorm2D):
 def test_what_works_in_evaluation_as_in_training_is_named(layer):
     model = nn.Sequential(layer(), nn.Flatten(), nn.Linear(784, 10))
     images = batch()[0] * paddle.arange(1, 33, dtype="float32").reshape([32, 1, 1, 1])  # two are not like all
-    assert kind_of(contracts.check_evaluation(model, images, 3)) == "train_mode_in_evaluation"
+    assert kind_of(forward.check_evaluation(model, images, forward.evaluated(model, images), 3)) == "train_mode_in_evaluation"
 
 
 def test_evaluation_mode_in_training_is_named_with_the_layer():
     model = MODELS["quick"]()
     model.eval()
-    alarm = contracts.check_modes(model, 7)
+    alarm = structure.check_modes(model, 7)
     assert (alarm.kind, alarm.step, "norm" in alarm.layer) == ("eval_mode_in_training", 7, True)
 
 
@@ -194,22 +365,22 @@ def test_a_last_layer_of_zeros_is_sound():
         model = MODELS[name]()
         last = [weight for weight in weights_of(model).values() if weight.ndim > 1][-1]
         last.set_value(paddle.zeros_like(last))
-        assert contracts.check_initial_weights(weights_of(model), 1) is None
+        assert structure.check_initial_weights(weights_of(model), 1) is None
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3])
 def test_equal_weights_are_named(value):
     model = MODELS["fc"]()
     model[1].weight.set_value(np.full(model[1].weight.shape, value, "float32"))
-    alarm = contracts.check_initial_weights(weights_of(model), 1)
+    alarm = structure.check_initial_weights(weights_of(model), 1)
     assert (alarm.kind, alarm.layer) == ("equal_weights", "1")
 
 
 def test_parameters_that_the_optimizer_lacks_are_named():
     model = MODELS["fc"]()
     parameters = model.parameters()
-    assert contracts.check_optimizer(weights_of(model), make_optimizer("adam", parameters, 0.1), 1) is None
-    alarm = contracts.check_optimizer(weights_of(model), make_optimizer("adam", parameters[2:], 0.1), 1)
+    assert structure.check_optimizer(weights_of(model), make_optimizer("adam", parameters, 0.1), 1) is None
+    alarm = structure.check_optimizer(weights_of(model), make_optimizer("adam", parameters[2:], 0.1), 1)
     assert (alarm.kind, alarm.layer) == ("frozen_layer", "1")
 
 
@@ -217,12 +388,12 @@ def test_a_frozen_layer_is_named():
     model = MODELS["fc"]()
     for parameter in model[3].parameters():
         parameter.stop_gradient = True
-    assert contracts.check_frozen(model, 1).layer == "3, Linear"
+    assert structure.check_frozen(model, 1).layer == "3, Linear"
 
 
 def test_batch_norm_over_one_image_is_named():
-    assert contracts.check_batch_norm(MODELS["fc"](), 1, 1) is None
-    assert kind_of(contracts.check_batch_norm(MODELS["quick"](), 1, 1)) == "batch_norm_of_one"
+    assert structure.check_batch_norm(MODELS["fc"](), 1, 1) is None
+    assert kind_of(structure.check_batch_norm(MODELS["quick"](), 1, 1)) == "batch_norm_of_one"
 
 
 # Batches
@@ -259,7 +430,7 @@ def test_inputs_that_are_not_normalized_are_named(scale, shift):
 @pytest.mark.parametrize("name", MODELS)
 def test_what_the_first_layer_gets_is_seen(name):
     images = batch()[0]
-    layer, given = contracts.first_inputs(MODELS[name](), images)
+    layer, given = next(iter(forward.layer_inputs(MODELS[name](), images).items()))
     assert layer
     assert (given.ravel() == images.numpy().ravel()).all()
 
@@ -267,7 +438,7 @@ def test_what_the_first_layer_gets_is_seen(name):
         def forward(self, images):
             return super().forward(images * 78.6 + 33.3)
 
-    layer, given = contracts.first_inputs(Pixels(MODELS[name]()), images)
+    layer, given = next(iter(forward.layer_inputs(Pixels(MODELS[name]()), images).items()))
     alarm = inputs.check_normalized(given, 1, layer)
     assert (alarm.kind, alarm.layer) == ("inputs_not_normalized", layer)
 
@@ -311,21 +482,21 @@ def relabeled(split, change):
 )
 def test_a_part_with_other_labels_than_the_training_images_is_named(change, named, mnist):
     train, other = mnist.train.slice(0, 4000), mnist.validation.slice(0, 1000)
-    alarm = inputs.check_labels_alike(train, relabeled(other, change), "validation")
+    alarm = inputs.check_part(train, relabeled(other, change), "validation")
     assert kind_of(alarm) == ("different_labels" if named else None)
 
 
 def test_labels_of_parts_are_not_compared_where_neighbors_tell_nothing(mnist):
     train, other = mnist.train.slice(0, 4000), mnist.validation.slice(0, 1000)
     shuffled = Split(train.images, np.random.default_rng(0).permutation(train.labels))
-    assert inputs.check_labels_alike(shuffled, other, "validation") is None
+    assert inputs.check_part(shuffled, other, "validation") is None
 
 
 def test_an_image_is_not_its_own_neighbor(mnist):
     images = mnist.train.images[:500]
     numbers = np.arange(500)
-    assert (inputs.neighbor_labels(images, images, numbers)[:, 0] == numbers).all()
-    assert not (inputs.neighbor_labels(images, images, numbers, without_itself=True)[:, 0] == numbers).any()
+    assert (inputs.Neighbors(images, numbers).nearest(images)[0] == numbers).all()
+    assert not (inputs.Neighbors(images, numbers).nearest(images, without_itself=True)[0] == numbers).any()
 
 
 # Steps
@@ -407,6 +578,16 @@ def test_no_step_at_all_is_told_from_one_that_is_too_small():
     assert probes.must_move(fresh, ["1.bias"])
     assert not probes.must_move(fresh, ["1.weight"])
     assert "step()" in probes.frozen(list(fresh), len(fresh), 50).evidence
+
+
+def test_a_last_layer_of_zeros_does_not_make_the_gradients_vanish():
+    model = MODELS["fc"]()
+    with paddle.no_grad():
+        model[-1].weight.set_value(paddle.zeros_like(model[-1].weight))
+    probe, weights = probe_of(model), weights_of(model)
+    for number in (1, 2):
+        gradients, *_ = one_step(model, probe, make_optimizer("sgd", model.parameters(), 0.001))
+        assert probes.check_sizes(gradients, weights, number) is None
 
 
 def test_the_size_of_a_step_is_not_judged_by_weights_that_are_nearly_0():
@@ -697,3 +878,83 @@ def test_no_optimizer_makes_an_alarm_of_its_own(name, dataset, tmp_path):
     config = Config(**{**BASE, "optimizer": name, "learning_rate": rate, "device": "cpu", "output_dir": str(tmp_path / "run")})
     fit(config, dataset, log=lambda text: None, on_alarm=alarms.append)
     assert alarms == []
+
+
+# Data
+
+
+def split(count, seed, labels=None):
+    images, made = make_digits(count, seed=seed)
+    return Split(images, made if labels is None else labels)
+
+
+def test_images_that_are_nearly_training_images_are_named(mnist):
+    train, test = mnist.train.slice(0, 4000), mnist.test.slice(0, 1000)
+    assert inputs.check_part(train, test, "test") is None
+    noise = np.random.default_rng(0).integers(-6, 7, test.images.shape)
+    copies = np.clip(test.images.astype(int) + noise, 0, 255).astype(np.uint8)
+    leaked = Split(np.concatenate([copies, train.images[1000:]]), np.concatenate([test.labels, train.labels[1000:]]))
+    assert kind_of(inputs.check_part(leaked, test, "test")) == "test_images_in_training"
+
+
+def test_nearly_equal_images_are_no_leak_where_the_training_images_are_so_among_themselves():
+    few, labels = make_digits(40)
+    noise = np.random.default_rng(0).integers(0, 3, (1000, 28, 28))
+    images = np.clip(np.tile(few, (25, 1, 1)).astype(int) + noise, 0, 255).astype(np.uint8)
+    train, other = (Split(images[part], np.tile(labels, 25)[part]) for part in (slice(0, 600), slice(600, 1000)))
+    assert inputs.check_part(train, other, "test") is None
+
+
+@pytest.mark.parametrize(("share", "named"), [(0.1, False), (0.3, False), (0.9, True)])
+def test_other_proportions_of_the_classes_are_named(share, named):
+    generator = np.random.default_rng(0)
+    other = generator.integers(0, 10, 1000)
+    train = np.where(generator.random(1000) < share, 1, other)
+    assert kind_of(inputs.check_proportions(train, other, "test")) == ("different_proportions" if named else None)
+
+
+@pytest.mark.parametrize(("shift", "named"), [(0, False), (3, False), (20, True)])
+def test_an_augmentation_that_leaves_little_of_an_image_is_named(shift, named, mnist):
+    originals = mnist.train.images[:64]
+    images = np.zeros_like(originals)
+    images[:, :, shift:] = originals[:, :, : 28 - shift]
+    assert kind_of(inputs.check_kept(images.astype(np.float32), originals, 1)) == ("augmentation_too_strong" if named else None)
+
+
+# Progress
+
+
+@pytest.mark.parametrize(
+    ("rates", "loss", "kind"),
+    [
+        ([0.1] * 10, 2.0, None),
+        (list(np.cos(np.linspace(0, np.pi, 100)) + 1), 2.0, None),  # cosine
+        (list(np.concatenate([np.linspace(0, 1, 30), np.linspace(1, 0, 70)])), 2.0, None),  # one_cycle
+        ([0.1 ** (n / 5) for n in range(100)], 2.0, "rate_decays_early"),
+        ([0.1 ** (n / 5) for n in range(100)], 0.05, None),  # it has learned by then
+        ([0.0] * 10, 2.0, None),
+    ],
+)
+def test_a_rate_that_is_gone_early_is_named(rates, loss, kind):
+    assert kind_of(progress.check_decay(rates, 2.3, loss, 1000)) == kind
+
+
+def test_a_class_that_is_never_predicted_is_named_by_a_network_that_knows_the_others():
+    confusion = np.diag([50] * 10)
+    assert progress.check_classes(confusion, list("0123456789"), 9) is None
+    confusion[4] = [5] * 4 + [0] + [6] * 5
+    alarm = progress.check_classes(confusion, list("abcdefghij"), 9)
+    assert (kind_of(alarm), "class e" in alarm.evidence) == ("class_never_predicted", True)
+    assert progress.check_classes(np.ones((10, 10), int) * 10, list("0123456789"), 9) is None  # it knows nothing yet
+    few = np.diag([50] * 9 + [0])
+    few[9, 0] = 3
+    assert progress.check_classes(few, list("0123456789"), 9) is None  # three images tell nothing
+
+
+def test_a_step_is_large_sooner_where_the_loss_has_risen():
+    def look(step, ratio, loss):
+        return progress.Look(step, 0.1, 0.1, {0.0: loss, 0.03: loss, 1.0: loss, 30.0: loss}, ratio)
+
+    assert progress.grew_large([look(2, 0.03, 2.3), look(50, 0.03, 4.0)])
+    assert not progress.grew_large([look(2, 0.03, 2.3), look(50, 0.03, 2.0)])
+    assert not progress.grew_large([look(2, 0.03, 2.3), look(50, 0.01, 4.0)])

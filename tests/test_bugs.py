@@ -22,13 +22,14 @@ from mnist_paddle.debugging import bench, report
 from mnist_paddle.debugging.bugs import BASE, BUGS, GOOD, NAMED_BY, faulty, good_training
 from mnist_paddle.debugging.bugs.table import registered
 from mnist_paddle.experiment import checkpoint
+from mnist_paddle.schedules import SCHEDULES, learning_rate
 from mnist_paddle.settings.source import catalogue
 
 pytestmark = pytest.mark.commands  # every bug is trained with
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "docs" / "results" / "bugs.json"
-TABLES = (AUGMENTATIONS, LOSSES, MODELS, OPTIMIZERS)
+TABLES = (AUGMENTATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES)
 
 
 @pytest.fixture
@@ -360,7 +361,127 @@ def rate_times(factor, harms=True):
     return check
 
 
+def is_affine(good, bad):
+    images = [10 * paddle.rand([4, 1, 28, 28]) for _ in range(3)]
+    for training, affine in ((good, False), (bad, True)):
+        model = training.model or training.network()
+        a, b, c, combined = (model(values) for values in (*images, images[0] + images[1] - images[2]))
+        assert bool((a + b - c - combined).abs().max() < 1e-3) is affine
+
+
+def hidden_units_add_up_to_one(good, bad):
+    np.testing.assert_allclose(hidden_values(bad, nn.Softmax).sum(axis=1), 2, rtol=1e-5)  # two layers
+
+
+def five_places_have_three_layers(good, bad):
+    linear = [layer for layer in bad.model._sub_layers.values() if isinstance(layer, nn.Linear)]
+    assert (len(linear), len(set(map(id, linear)))) == (5, 3)
+
+
+def most_parameters_are_hidden(good, bad):
+    assert len(bad.model.parameters()) == 2
+    assert bad.model.hidden[0].weight.size > 50_000
+
+
+def depends_on_the_others(good, bad):
+    images = paddle.rand([6, 1, 28, 28])
+    for training, depends in ((good, False), (bad, True)):
+        model = training.model or training.network()
+        assert bool((model(images)[:2] - model(images[:2])).abs().max() > 1e-3) is depends
+
+
+def half_of_the_scores_are_zero(good, bad):
+    for training, low, high in ((good, 0, 0), (bad, 0.3, 0.7)):
+        model = training.model or training.network()
+        assert low <= float((model(paddle.rand([100, 1, 28, 28])) == 0).astype("float32").mean()) <= high
+
+
+def scores_are_alike(good, bad):
+    spread = [np.ptp(scores(training)[0], axis=0).max() for training in (good, bad)]
+    assert spread[0] > 0.1 > 1e-6 > spread[1]
+
+
+def zero_does_not_count(good, bad):
+    right, wrong = ([[30.0 * (k == label) for k in range(10)] for label in labels] for labels in ((0, 1), (5, 5)))
+    assert losses(bad, wrong, [0, 1])[0] == 0
+    assert losses(good, wrong, [0, 1]).min() > 20
+    assert losses(bad, wrong, [0, 1])[1] > 20 > losses(bad, right, [0, 1])[1]
+
+
+def prefers_the_next_class(good, bad):
+    (right, labels), (following, _) = certain(), certain(right=False)
+    assert (losses(bad, following, labels) < losses(bad, right, labels)).all()
+    assert (losses(good, right, labels) < 1e-6).all()
+
+
+def trains_on_almost_test_images(good, bad):
+    test = bad.dataset.test.images.astype(int)
+    found = bad.dataset.train.images[: len(test)].astype(int)
+    assert 0 < abs(found - test).max() <= 6
+    assert (bad.dataset.train.labels[: len(test)] == bad.dataset.test.labels).all()
+
+
+def only_test_is_turned(good, bad):
+    assert (np.rot90(bad.dataset.test.images, -1, (1, 2)) == good.dataset.test.images).all()
+    assert (bad.dataset.train.images == good.dataset.train.images).all()
+
+
+def mostly_ones(good, bad):
+    assert [(training.dataset.train.labels == 1).mean() > 0.8 for training in (good, bad)] == [False, True]
+    assert len(np.unique(bad.dataset.train.labels)) == 10
+
+
+def digits_leave_the_image(good, bad):
+    batches = [next(Loader(good.dataset.train, 200, reader="sync", augment=t.config.augment).batches()) for t in (good, bad)]
+    ink = [batch.images.numpy().mean(axis=(1, 2, 3)) for batch in batches]
+    ink = [values - values.min() for values in ink]
+    assert (ink[1] < ink[0].mean() / 2).mean() > 0.2 > (ink[0] < ink[0].mean() / 2).mean()
+
+
+def moments_are_zero(good, bad):
+    for training, kept in ((good, True), (bad, False)):
+        model = training.network()
+        optimizer = OPTIMIZERS[training.config.optimizer]({"learning_rate": 0.1, "parameters": model.parameters()}, 0.0)
+        model(paddle.rand([4, 1, 28, 28])).sum().backward()
+        optimizer.step()
+        moments = [t for name, table in optimizer._accumulators.items() if "moment" in name for t in table.values()]
+        assert moments
+        assert any(bool(tensor.any()) for tensor in moments) is kept
+
+
+def sums_a_thousand_gradients(good, bad):
+    assert bad.config.optimizer_args == {"momentum": 0.999}
+    far = [movement(training)["5.weight"] for training in (good, bad)]
+    assert far[1] > 1.5 * far[0]
+
+
+def rate_is_gone_early(good, bad):
+    rates = [learning_rate(training.config.schedule, 15, 100, base=1.0) for training in (good, bad)]
+    assert rates[0] > 0.9 > 0.01 > rates[1]
+
+
 SAYS = {
+    "activations_left_out": is_affine,
+    "softmax_between_layers": hidden_units_add_up_to_one,
+    "layer_repeated": five_places_have_three_layers,
+    "layers_in_a_list": most_parameters_are_hidden,
+    "reshape_for_transpose": depends_on_the_others,
+    "dropout_of_scores": half_of_the_scores_are_zero,
+    "functional_dropout": differs_from_call_to_call,
+    "norm_of_fixed_statistics": statistics_never_move,
+    "tiny_initial_weights": scores_are_alike,
+    "class_ignored": zero_does_not_count,
+    "label_one_off": prefers_the_next_class,
+    "nearly_leaked_test_images": trains_on_almost_test_images,
+    "turned_test_images": only_test_is_turned,
+    "mostly_one_class": mostly_ones,
+    "shifted_out_of_the_image": digits_leave_the_image,
+    "cleared_before_step": some_layers_stay("all"),
+    "gradient_added": accuracy_falls,
+    "optimizer_of_another_network": some_layers_stay("all"),
+    "moments_forgotten": moments_are_zero,
+    "momentum_of_0999": sums_a_thousand_gradients,
+    "decay_far_too_fast": rate_is_gone_early,
     "broadcast_labels": broadcasts,
     "cross_entropy_of_one_output": is_zero_for_any_output,
     "binary_loss_of_ten_classes": has_no_end,

@@ -33,6 +33,7 @@ QUICK = (
     "broadcast_labels",
     "double_softmax",
     "layer_left_out",
+    "layers_in_a_list",
     "leaked_test_images",
     "rate_times_100",
     "shuffled_labels",

@@ -5,6 +5,7 @@ __all__ = [
     "contracts",
     "cost",
     "finite",
+    "forward",
     "inputs",
     "layer_statistics",
     "layer_table",
@@ -12,5 +13,7 @@ __all__ = [
     "network_copy",
     "probes",
     "progress",
+    "structure",
+    "untouched",
     "verdict",
 ]

@@ -12,6 +12,10 @@ KINDS: dict[str, tuple[str, str]] = {
         "compare each output with its own label only: make labels and outputs the same shape, and return one value per example",
     ),
     "loss_prefers_wrong": ("the loss is lower for wrong answers", "check the sign of the loss: it is minimized"),
+    "loss_ignores_class": (
+        "the loss of some class does not depend on the answer",
+        "look for ignore_index, a class weight of 0 or a mask in the loss",
+    ),
     "double_softmax": (
         "softmax is applied twice",
         "let the network end without softmax: cross entropy applies it",
@@ -19,6 +23,30 @@ KINDS: dict[str, tuple[str, str]] = {
     "output_activation": (
         "an activation follows the last layer",
         "let the network end with its last linear layer: the loss takes scores of any size and sign",
+    ),
+    "output_dropout": (
+        "dropout is applied to the scores",
+        "put dropout before the last layer: a score that is set to 0 is an answer",
+    ),
+    "hidden_softmax": (
+        "softmax is applied inside the network",
+        "use relu between the layers: softmax divides all units by their sum and passes small gradients",
+    ),
+    "linear_network": (
+        "the network is linear: its layers together are one",
+        "put an activation such as relu between the layers",
+    ),
+    "mixed_examples": (
+        "the images of a batch influence each other's outputs",
+        "look at reshape, transpose, and means or softmax over axis 0; the first axis is the batch",
+    ),
+    "unregistered_layer": (
+        "layers with weights are hidden from Paddle, which neither trains nor saves them",
+        "keep them in nn.LayerList or nn.Sequential instead of a list, parameters in create_parameter or add_parameter",
+    ),
+    "repeated_layer": (
+        "one layer is used as if it were several",
+        "make a new layer for each place: [layer] * 3 is one layer; fine if weights are shared on purpose",
     ),
     "loss_for_one_output": (
         "the loss does not depend on the network's output",
@@ -36,6 +64,14 @@ KINDS: dict[str, tuple[str, str]] = {
         "the step does not use the gradient of its batch",
         "check what happens between backward() and the optimizer's step",
     ),
+    "wrong_direction": (
+        "a step raises the loss",
+        "subtract the gradient: a loss is minimized",
+    ),
+    "optimizer_state_lost": (
+        "the optimizer has forgotten its moments",
+        "make the optimizer once, before the loop, and leave its state alone",
+    ),
     "unused_layer": ("weights do not influence the output", "use the layer in forward, or remove it"),
     "frozen_layer": (
         "weights get a gradient but do not change",
@@ -52,6 +88,14 @@ KINDS: dict[str, tuple[str, str]] = {
     "test_images_in_training": (
         "images that measure are also trained on",
         "remove them from the training images: accuracy measures memory otherwise",
+    ),
+    "different_proportions": (
+        "classes are much more frequent in training than where it is measured, or less",
+        "draw all parts from the same images, shuffled; or repeat the images of rare classes",
+    ),
+    "class_never_predicted": (
+        "a class is never predicted",
+        "look at its images: are there enough in training, labeled so, and does the loss count them?",
     ),
     "shuffled_labels": (
         "the labels do not belong to the images",
@@ -75,6 +119,14 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "rate_too_large": ("the learning rate is too large", "divide --learning_rate by 10, or find one: mnist-paddle find-lr"),
     "rate_too_small": ("the learning rate is too small", "multiply --learning_rate by 10, or find one: mnist-paddle find-lr"),
+    "rate_decays_early": (
+        "the learning rate is gone long before the end",
+        "let it decay over the whole training: --schedule cosine or one_cycle",
+    ),
+    "tiny_weights": (
+        "the initial weights are far too small",
+        "use the usual scale, 1 / root of the number of inputs: leave weight_attr at its default",
+    ),
     "equal_weights": (
         "the weights of a layer are all equal",
         "initialize weights at random: units with equal weights learn the same",
@@ -103,6 +155,10 @@ KINDS: dict[str, tuple[str, str]] = {
         "the augmentation makes other classes of the images",
         "leave out mirrored and strongly turned images: a mirrored digit is no digit",
     ),
+    "augmentation_too_strong": (
+        "the augmentation removes most of many images",
+        "move, turn and erase less: a person should still recognize every image",
+    ),
     "sorted_batches": (
         "batches hold few classes",
         "shuffle the training images in every epoch",
@@ -128,19 +184,35 @@ KINDS: dict[str, tuple[str, str]] = {
 
 # kind -> others that explain it: after one of them it is no news
 NOTHING_TO_LEARN = ("equal_weights", "inputs_not_normalized", "loss_prefers_wrong", "shuffled_labels", "sorted_batches")
+SMALL_SIGNAL = ("tiny_weights", "hidden_softmax")
 EXPLAINED: dict[str, tuple[str, ...]] = {
-    "dead_units": (*NOTHING_TO_LEARN, "saturated_units", "exploding_gradients", "over_regularized", "gradients_not_cleared"),
-    "saturated_units": (*NOTHING_TO_LEARN, "exploding_gradients", "gradients_not_cleared"),
-    "vanishing_gradients": (*NOTHING_TO_LEARN, "saturated_units", "dead_units", "over_regularized"),
+    "dead_units": (
+        *(*NOTHING_TO_LEARN, *SMALL_SIGNAL, "saturated_units", "exploding_gradients", "over_regularized"),
+        *("gradients_not_cleared", "mixed_examples", "wrong_gradient"),
+    ),
+    "saturated_units": (*NOTHING_TO_LEARN, "exploding_gradients", "gradients_not_cleared", "output_activation"),
+    "vanishing_gradients": (*NOTHING_TO_LEARN, *SMALL_SIGNAL, "saturated_units", "dead_units", "over_regularized"),
     "exploding_gradients": (*NOTHING_TO_LEARN, "saturated_units", "broadcast_loss"),
-    "rate_too_small": (*NOTHING_TO_LEARN, "saturated_units", "dead_units", "vanishing_gradients", "over_regularized"),
-    "rate_too_large": (*NOTHING_TO_LEARN, "exploding_gradients", "gradients_not_cleared", "over_regularized"),
-    "over_regularized": (*NOTHING_TO_LEARN, "exploding_gradients"),
+    "rate_too_small": (
+        *(*NOTHING_TO_LEARN, *SMALL_SIGNAL, "saturated_units", "dead_units", "vanishing_gradients", "over_regularized"),
+        "rate_decays_early",
+    ),
+    "rate_too_large": (
+        *(*NOTHING_TO_LEARN, "exploding_gradients", "gradients_not_cleared", "over_regularized", "wrong_direction"),
+    ),
+    "over_regularized": (*NOTHING_TO_LEARN, "exploding_gradients", "output_dropout", "augmentation_too_strong"),
     "output_activation": ("equal_weights", "double_softmax"),
     "wrong_gradient": ("gradients_not_cleared",),
+    "wrong_direction": ("loss_prefers_wrong", "wrong_gradient", "gradients_not_cleared"),
+    "frozen_layer": ("wrong_gradient",),
+    "optimizer_state_lost": ("wrong_gradient",),
     "norm_statistics": ("equal_weights", "batch_norm_of_one", "eval_mode_in_training", "train_mode_in_evaluation"),
     "wrong_labels": ("shuffled_labels", "different_labels"),
     "different_labels": ("different_inputs",),
+    "class_never_predicted": (
+        *(*NOTHING_TO_LEARN, "loss_ignores_class", "different_labels", "different_inputs", "dead_units"),
+        *("different_proportions", "output_activation", "wrong_labels", "rate_too_small", "rate_too_large"),
+    ),
 }
 
 

@@ -23,6 +23,9 @@ SYMMETRIES = {
 }
 SIDE = 14  # of the averaged images whose neighbors are looked for
 REFERENCES, QUERIES = 2000, 400
+ALIKE, MANY = 0.02, 0.01  # squared distance over the median of those to the nearest; share of the images
+UNLIKE = 0.3  # share of the images that are of another class than they would be by the other part's proportions
+LOST, OFTEN = 0.5, 0.2  # what is left of an image's brightness; share of the images
 RENAMED = 0.6  # share of a class's images that look like one other class, from which on it has another name
 
 
@@ -45,6 +48,16 @@ def check_turned(images: np.ndarray, originals: np.ndarray, step: int) -> Option
     if shares[name] < TURNED:
         return None
     return Alarm("augmentation_flips", step, f"{100 * shares[name]:.0f} % of the images of a batch are {name}")
+
+
+def check_kept(images: np.ndarray, originals: np.ndarray, step: int) -> Optional[Alarm]:
+    """Whether most of the image is left in a batch: pixels 0 to 255 [n, 28, 28] against the originals, by their contrast."""
+    seen, usual = (np.abs(each.astype(np.float32) - np.median(each)).sum(axis=(1, 2)) for each in (images, originals))
+    share = float((seen < LOST * usual).mean())
+    if share < OFTEN:
+        return None
+    figures = f"{100 * share:.0f} % of the images of a batch have lost more than half of their lines"
+    return Alarm("augmentation_too_strong", step, figures)
 
 
 def _smooth(pixels: np.ndarray) -> np.ndarray:
@@ -82,30 +95,39 @@ def check_shuffled(labels: np.ndarray, step: int) -> Optional[Alarm]:
     return Alarm("sorted_batches", step, figures)
 
 
-def neighbor_labels(
-    images: np.ndarray, references: np.ndarray, labels: np.ndarray, most: int = 1, *, without_itself: bool = False
-) -> np.ndarray:
-    """The labels of the `most` nearest references, by the distance of averaged pixels: [n, 28, 28] -> [n, most].
+class Neighbors:
+    """Images uint8 [n, 28, 28] and their labels [n], among which the nearest of others are looked for."""
 
-    `without_itself` leaves out references that are the image.
-    """
-    known, asked = (_smooth(array.astype(np.float32)) for array in (references, images))
-    distances = (known**2).sum(axis=1) - 2 * asked @ known.T
-    if without_itself:
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self.labels = labels.astype(np.int64)
+        self._pixels = _smooth(images.astype(np.float32))
+        self._squares = (self._pixels**2).sum(axis=1)
+
+    def nearest(self, images: np.ndarray, *, without_itself: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """The labels [m] of the nearest ones, and the squared distances [m], of averaged pixels.
+
+        `without_itself` leaves out those that are the image.
+        """
+        asked = _smooth(images.astype(np.float32))
         squares = (asked**2).sum(axis=1, keepdims=True)
-        distances[distances + squares <= 1e-5 * (squares + 1)] = np.inf
-    if most == 1:
-        return labels[distances.argmin(axis=1)][:, None]
-    return labels[np.argpartition(distances, most - 1, axis=1)[:, :most]]
+        distances = self._squares - 2 * asked @ self._pixels.T + squares
+        if without_itself:
+            distances[distances <= 1e-5 * (squares + 1)] = np.inf
+        return self.labels[distances.argmin(axis=1)], distances.min(axis=1)
+
+
+def some(count: int, most: int, seed: int) -> np.ndarray:
+    """Up to `most` numbers below `count`, in random order."""
+    return np.random.default_rng(seed).choice(count, min(count, most), replace=False)
 
 
 def label_agreement(images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """The share of images uint8 [n, 28, 28] whose nearest neighbor has their label, and what chance makes of it."""
-    order = np.random.default_rng(0).permutation(len(images))
-    asked, known = order[:QUERIES], order[QUERIES : QUERIES + REFERENCES]
+    order = some(len(images), QUERIES + REFERENCES, seed=0)
+    asked, known = order[:QUERIES], order[QUERIES:]
     if len(known) < 100:
         return 1.0, 0.0
-    near = neighbor_labels(images[asked], images[known], labels[known])[:, 0]
+    near = Neighbors(images[known], labels[known]).nearest(images[asked])[0]
     classes = int(labels.max()) + 1
     chance = float((np.bincount(labels[asked], minlength=classes) * np.bincount(near, minlength=classes)).sum()) / len(asked) ** 2
     return float((near == labels[asked]).mean()), chance
@@ -120,18 +142,28 @@ def check_label_agreement(images: np.ndarray, labels: np.ndarray, step: int) -> 
     return Alarm("shuffled_labels", step, f"{figures}{100 * chance:.0f} %, and the network learns nothing from them")
 
 
-def check_labels_alike(train: Split, other: Split, part: str) -> Optional[Alarm]:
-    """Whether the labels of another part mean what those of the training images mean, by the nearest training images.
-
-    Nothing is said where neighbors do not tell the class among the training images either.
-    """
-    order = np.random.default_rng(0).permutation(len(other.images))[:QUERIES]
-    if len(order) < 30 or len(train.images) < 100:
+def sample_of(train: Split) -> Optional[Neighbors]:
+    """Some training images to compare other parts with; None where there are too few."""
+    if len(train.images) < 100:
         return None
-    chosen = np.random.default_rng(1).permutation(len(train.images))[:REFERENCES]
-    known = train.images[chosen], train.labels[chosen].astype(np.int64)
-    images, labels = other.images[order].astype(np.float32), other.labels[order].astype(np.int64)
-    near = neighbor_labels(images, *known)[:, 0]
+    chosen = some(len(train.images), REFERENCES, seed=1)
+    return Neighbors(train.images[chosen], train.labels[chosen])
+
+
+def check_part(train: Split, other: Split, part: str, known: Optional[Neighbors] = None) -> Optional[Alarm]:
+    """Whether the labels of another part mean what those of the training images mean, and no image is nearly one of these.
+
+    By the nearest training images, `known` (`sample_of`). Nothing is said of labels where neighbors do not tell the class
+    among the training images either.
+    """
+    known = known or sample_of(train)
+    order = some(len(other.images), QUERIES, seed=0)
+    if len(order) < 30 or known is None:
+        return None
+    images, labels = other.images[order], other.labels[order].astype(np.int64)
+    near, distances = known.nearest(images)
+    if alarm := _check_near_duplicates(train, known, distances, part):
+        return alarm
     right, text = float((near == labels).mean()), renamed(near, labels)
     if right > 0.8 and not text:
         return None
@@ -141,7 +173,7 @@ def check_labels_alike(train: Split, other: Split, part: str) -> Optional[Alarm]
     figures = f"{100 * right:.0f} % of the images of {part} have the label of the nearest training image"
     if right < chance + 0.5 * (agreement - chance):
         for name, turn in SYMMETRIES.items():
-            turned = float((neighbor_labels(turn(images), *known)[:, 0] == labels).mean())
+            turned = float((known.nearest(turn(images.astype(np.float32)))[0] == labels).mean())
             if turned > chance + 0.75 * (agreement - chance):
                 return Alarm("different_inputs", 0, f"{figures}; {name} it would be {100 * turned:.0f} %")
     if text:
@@ -149,6 +181,35 @@ def check_labels_alike(train: Split, other: Split, part: str) -> Optional[Alarm]
     if right > chance + 0.25 * (agreement - chance):
         return None
     return Alarm("different_labels", 0, f"{figures}; among the training images it is {100 * agreement:.0f} %")
+
+
+def _check_near_duplicates(train: Split, known: Neighbors, distances: np.ndarray, part: str) -> Optional[Alarm]:
+    """Whether more images of a part are nearly a training image than training images are nearly another one.
+
+    `distances`: squared, of images of the part to the nearest known ones. Only a sample is compared, so few are not found.
+    """
+    if np.quantile(distances, MANY) > ALIKE * np.quantile(distances, 0.9):
+        return None
+    own = known.nearest(train.images[some(len(train.images), QUERIES, seed=2)], without_itself=True)[1]
+    limit = ALIKE * float(np.median(own))
+    share, usual = (float((each < limit).mean()) for each in (distances, own))
+    if share < max(MANY, 5 * usual):
+        return None
+    figures = f"{part}: {100 * share:.1f} % of some images are nearly one of {len(known.labels):,} training images"
+    return Alarm("test_images_in_training", 0, f"{figures}; of the training images themselves {100 * usual:.1f} %")
+
+
+def check_proportions(train: np.ndarray, other: np.ndarray, part: str) -> Optional[Alarm]:
+    """Whether the labels of another part have other proportions than the training labels: both [n]."""
+    if min(len(train), len(other)) < 100:
+        return None
+    classes = int(max(train.max(), other.max())) + 1
+    one, two = (np.bincount(labels, minlength=classes) / len(labels) for labels in (train, other))
+    if float(np.abs(one - two).sum()) / 2 < UNLIKE:
+        return None
+    label = int(np.abs(one - two).argmax())
+    figures = f"{100 * one[label]:.0f} % of the training images are of class {label}, and {100 * two[label]:.0f} % of {part}"
+    return Alarm("different_proportions", 0, figures)
 
 
 def renamed(near: np.ndarray, labels: np.ndarray) -> str:

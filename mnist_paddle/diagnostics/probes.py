@@ -13,7 +13,9 @@ from paddle import nn
 
 from ..system.memory import overwrite
 from .alarms import Alarm
-from .contracts import Loss, kept_buffers, layer_of
+from .contracts import Loss
+from .structure import layer_of
+from .untouched import kept_buffers
 
 LINE = (0.0, 0.03, 1.0, 30.0)  # of the step: where the loss is measured along it
 SATURATED = {
@@ -29,6 +31,7 @@ MOST_DEAD = 0.5  # share of a layer's units
 # 0.05 and more; four layers with sigmoid 0.0005 to 0.016, eight 3e-5. The second limit is for `DEEP` layers that learn nothing.
 VANISHED, VANISHING, DEEP = 1e-4, 2e-2, 5
 EXPLODED = 1e3  # gradient over weight
+UPHILL = 0.1  # cosine of a step and its gradient; weight decay alone may make it a little above 0
 
 # First loss over that of equal scores, and gradient over weight. Over the networks of configs/ both are below 9; of regression,
 # 1.6 and 120. Eight layers with weights three times too large have 1,400 and 220; two with thirty times too large, 15,000 and 19.
@@ -47,10 +50,19 @@ class Step(NamedTuple):
     weight: float
     seed: int
 
+    def outputs(self) -> paddle.Tensor:
+        """The outputs of the batch, as in training."""
+        paddle.seed(self.seed)
+        outputs: paddle.Tensor = self.model(self.images)
+        return outputs
+
     def value(self) -> paddle.Tensor:
         """The loss of the batch, times `weight`, as in training."""
-        paddle.seed(self.seed)
-        return self.loss(self.model(self.images), self.labels).sum() * self.weight
+        return self.value_of(self.outputs())
+
+    def value_of(self, outputs: paddle.Tensor) -> paddle.Tensor:
+        """The loss of these outputs, times `weight`."""
+        return self.loss(outputs, self.labels).sum() * self.weight
 
 
 def gradients_of(step: Step, weights: Weights) -> dict[str, Optional[np.ndarray]]:
@@ -98,7 +110,11 @@ def check_used(expected: dict, used: dict, before: dict, number: int) -> Optiona
 
     Only directions are compared: clipping, which Paddle 3 does in place, leaves them.
     """
-    names = [name for name in expected if expected[name] is not None and used.get(name) is not None]
+    due = [name for name in expected if expected[name] is not None and np.any(expected[name])]
+    names = [name for name in due if used.get(name) is not None]
+    if due and not any(np.any(used[name]) for name in names):
+        figures = "all gradients are 0 when the step is made, and that of its batch is not: are they cleared before step()?"
+        return Alarm("wrong_gradient", number, figures)
     if not names:
         return None
     right, found = flat(expected, names), flat(used, names)
@@ -113,6 +129,23 @@ def check_used(expected: dict, used: dict, before: dict, number: int) -> Optiona
         return None
     figures = f"the gradient used is {100 * gap:.0f} % of its length away from the direction of that of its batch"
     return Alarm("wrong_gradient", number, figures)
+
+
+def check_direction(gradients: dict, weights: Weights, before: dict[str, np.ndarray], number: int) -> Optional[Alarm]:
+    """Whether an optimizer's first step goes along the gradient instead of against it. `before`: the weights then.
+
+    Whatever an optimizer multiplies the gradient by, it is positive, so that the first step lowers the loss. Later steps may not.
+    """
+    names = [name for name, gradient in gradients.items() if gradient is not None]
+    if not names:
+        return None
+    change = np.concatenate([(weights[name].numpy().astype(np.float64) - before[name]).ravel() for name in names])
+    gradient = flat(gradients, names)
+    sizes = float(np.linalg.norm(change)) * float(np.linalg.norm(gradient))
+    cosine = float(change @ gradient) / sizes if sizes > 0 else 0.0
+    if not cosine > UPHILL:
+        return None
+    return Alarm("wrong_direction", number, f"the cosine of the first step and the gradient of its batch is {cosine:+.2f}")
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:
@@ -169,18 +202,23 @@ def line(step: Step, weights: Weights, before: dict[str, np.ndarray]) -> dict[fl
 
 
 def update_ratio(weights: Weights, before: dict[str, np.ndarray]) -> float:
-    """The norm of the step over the norm of the weights, of all matrices and kernels together.
-
-    Weights that are nearly 0 count as usual ones, of the variance 1 / (3 * inputs of a unit).
-    """
+    """The norm of the step over the norm of the weights, of all matrices and kernels together."""
     change = norm = 0.0
     for name, weight in weights.items():
         if weight.ndim > 1:
             values = weight.numpy().astype(np.float64)
             change += float(((values - before[name]) ** 2).sum())
-            inputs = weight.shape[0] if weight.ndim == 2 else math.prod(weight.shape[1:])
-            norm += max(float((before[name].astype(np.float64) ** 2).sum()), values.size / (3 * inputs))
+            norm += squared_size(before[name])
     return math.sqrt(change / norm) if norm else 0.0
+
+
+def squared_size(values: np.ndarray) -> float:
+    """The squared norm of a matrix or of kernels; of ones that are nearly 0, as zeros at the start, that of usual ones.
+
+    These have the variance 1 / (3 * inputs of a unit).
+    """
+    inputs = values.shape[0] if values.ndim == 2 else math.prod(values.shape[1:])
+    return max(float((values.astype(np.float64) ** 2).sum()), values.size / (3 * inputs))
 
 
 def relative_sizes(gradients: dict[str, Optional[np.ndarray]], weights: Weights) -> dict[str, float]:
@@ -188,8 +226,7 @@ def relative_sizes(gradients: dict[str, Optional[np.ndarray]], weights: Weights)
     ratios = {}
     for name, gradient in gradients.items():
         if gradient is not None and gradient.ndim > 1:
-            size = float(np.linalg.norm(weights[name].numpy().astype(np.float64)))
-            ratios[name] = float(np.linalg.norm(gradient.astype(np.float64))) / max(size, 1e-12)
+            ratios[name] = float(np.linalg.norm(gradient.astype(np.float64))) / math.sqrt(squared_size(weights[name].numpy()))
     return ratios
 
 

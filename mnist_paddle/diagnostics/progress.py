@@ -11,7 +11,7 @@ import numpy as np
 
 from ..metrics import predict, probabilities
 from .alarms import Alarm
-from .inputs import neighbor_labels
+from .inputs import Neighbors
 
 # Share of confident errors among training images, confirmed by their neighbors, from which on labels are doubtful. Over the
 # networks of configs/ it is 0.8 % and less with right labels, 2.5 % and more where 5 % are wrong.
@@ -25,6 +25,9 @@ OVERSHOT = 1.02  # loss after a step over that before it
 # Norm of a step over that of the weights. Over the recipes of configs/, their rates and 100 times these, it is 0.002 to 0.08 and
 # 0.15 to 50 at step 2, 0.002 to 0.02 and 0.02 to 0.16 at step 50; at a thousandth of their rates it is below 0.0002 throughout.
 LARGE, STILL_LARGE, SMALL, TINY = 0.12, 0.035, 2e-4, 1e-6
+RATHER_LARGE, WORSE = 0.02, 1.2  # the first where the loss is as many times that of the first step
+GONE, EARLY, UNFINISHED = 0.01, 0.5, 0.1  # rate over the largest, share of the steps, loss over that of the first step
+KNOWN, FEW = 0.5, 20  # share of the images a network must know, images of a class, before a class is missed
 RISEN, HIGH = 2.0, 0.3  # the loss over the least so far, and over that of the first step: it has risen again
 
 
@@ -112,7 +115,11 @@ def large(looks: Sequence[Look], what: str) -> Alarm:
 
 def grew_large(looks: Sequence[Look]) -> bool:
     """Whether a step, later than the first ones, changed the weights by more than sound steps do then."""
-    return any(look.step >= FIRST_LOOK and look.update_ratio > STILL_LARGE for look in looks)
+
+    def limit(look: Look) -> float:
+        return RATHER_LARGE if look.line[0.0] > WORSE * looks[0].line[0.0] else STILL_LARGE
+
+    return any(look.step >= FIRST_LOOK and look.update_ratio > limit(look) for look in looks)
 
 
 def _gain(look: Look) -> float:
@@ -140,13 +147,36 @@ def check_labels(
     if len(labels) < FEWEST or share < WRONG:
         return None
     chosen = np.flatnonzero(errors)[-MOST_COMPARED:]  # the last ones, by the best network
-    near = neighbor_labels(images[chosen], *known, without_itself=True)[:, 0]
+    near = Neighbors(*known).nearest(images[chosen], without_itself=True)[0]
     agree = float((near == predict(outputs[chosen], outputs.shape[1])).mean())
     given = float((near == labels[chosen]).mean())
     if share * agree < WRONG or agree < given:
         return None
     figures = f"of the last {len(labels):,} training images {100 * share:.0f} % have a label that the network excludes"
     return Alarm("wrong_labels", step, f"{figures}; the nearest neighbor agrees with the network in {100 * agree:.0f} % of these")
+
+
+def check_decay(rates: Sequence[float], first: float, loss: float, step: int) -> Optional[Alarm]:
+    """Whether the learning rate was nearly 0 for most of a training that has not learned. `rates`: of steps, evenly spread."""
+    large = [number for number, rate in enumerate(rates) if rate > GONE * max(rates)]
+    last = (large[-1] + 1) / len(rates) if large else 1.0
+    if last > EARLY or not loss > UNFINISHED * first:
+        return None
+    figures = f"after {100 * last:.0f} % of the steps it is below {100 * GONE:g} % of its largest value"
+    return Alarm("rate_decays_early", step, f"{figures}; the loss went from {first:.4g} to {loss:.4g}")
+
+
+def check_classes(confusion: np.ndarray, names: Sequence[str], step: int) -> Optional[Alarm]:
+    """Whether a network that knows most images never answers one of the classes. `confusion`: of the validation set."""
+    images, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    if not images.sum() or np.trace(confusion) < KNOWN * images.sum():
+        return None
+    missing = np.flatnonzero((images >= FEW) & (predicted == 0))
+    if not len(missing):
+        return None
+    label = int(missing[0])
+    figures = f"none of {images[label]} validation images of class {names[label]} is recognized, and no other is taken for one"
+    return Alarm("class_never_predicted", step, figures)
 
 
 def at_chance(accuracy: float, labels: np.ndarray, count: int) -> bool:

@@ -8,8 +8,8 @@ import paddle
 
 from ..data.dataset import Split, require_labels
 from ..data.loader import normalize, shard
-from ..diagnostics.contracts import in_training
 from ..diagnostics.finite import NonFiniteError, monitor_layers
+from ..diagnostics.structure import in_training
 from ..distributed import communication
 from ..distributed.data_parallel import DataParallel
 from ..distributed.replicas import Replicas

@@ -12,20 +12,20 @@ import numpy as np
 import paddle
 
 from ..data.loader import Batch, Source, normalize
-from ..diagnostics import contracts, inputs, probes, progress
+from ..diagnostics import forward, inputs, probes, progress, structure
 from ..diagnostics.alarms import Alarm, Alarms
 from ..diagnostics.finite import NonFiniteError
+from ..diagnostics.untouched import kept_buffers, mode
 from ..distributed import communication
 from ..metrics import Evaluation, predict
 from .batches import random_seed
+from .first_look import IMAGES, look_at_data, look_at_outputs, look_at_structure
 from .setup import Setup
 from .state import State, trainable
 from .verdicts import points
 
-IMAGES = 64  # of a batch that the checks look at, at most
 FIRST, EVERY = 50, 4  # the steps of the checks: 50, 200, 800, ...
 SEED = 1  # of random numbers in the checks
-SAMPLE = 500  # images of a part whose pixels are compared with another's
 LEARNS = 0.5  # the loss over that of the first step, below which a network learns
 ENOUGH = 100  # steps before progress is judged
 BATCH = 128  # images that batch norm is tried on
@@ -52,6 +52,8 @@ class Watch:
         self.first_norm = norm_of(self.weights)
         self.still: Optional[list[str]] = None  # parameters that no step changed
         self.started = False
+        self.tiny: dict[str, float] = {}  # layers that began with tiny weights, and the size of these
+        self._first: Optional[tuple[dict, dict]] = None  # weights and gradients before the first step, until it is done
         self._before: Optional[dict[str, Any]] = None  # what is kept of a step that is looked at, until it is done
 
     def add(self, alarm: Optional[Alarm]) -> None:
@@ -108,10 +110,11 @@ class Watch:
             self._at_start(batch, step)
         if not self.is_due(step):
             return
-        self.add(contracts.check_modes(state.model, step))
+        self.add(structure.check_modes(state.model, step))
         self._check_batch(batch, step)
         if self.whole and batch.local_size:
-            values = {name: weight.numpy().copy() for name, weight in self.weights.items()}
+            values = copies(self.weights)
+            self.add(structure.check_optimizer_state(state.optimizer, step) if step >= FIRST else None)
             probe = self._probe(batch)
             gradients = probes.gradients_of(probe, self.weights)
             self._before = {
@@ -119,12 +122,16 @@ class Watch:
                 "gradients": gradients,
                 "old": probes.current_gradients(self.weights),
                 "probe": probe,
-                "statistics": contracts.statistics_of(state.model),
+                "statistics": structure.statistics_of(state.model),
             }
 
     def _after_step(self) -> None:
         if self.state.step % self.setup.config.log_every == 0:
             self._at_point()
+        if self._first is not None:
+            values, gradients = self._first
+            self._first = None
+            self.add(probes.check_direction(gradients, self.weights, values, self.state.step))
         if self._before is None:
             return
         seen, self._before = self._before, None
@@ -132,45 +139,33 @@ class Watch:
 
     def _at_start(self, batch: Batch, step: int) -> None:
         """The checks of network, loss, optimizer and data, before the first step of this process."""
-        state, setup = self.state, self.setup
         self.started = True
         if step > 1:  # a resumed run
-            self.first_loss = next((loss for _, loss, _ in points(setup, "train")), None)
-        for part in ("validation", "test"):
-            split = getattr(setup.dataset, part)
-            self.add(inputs.check_alike(sample(setup.dataset.train.images), sample(split.images), part))
-            self.add(inputs.check_labels_alike(setup.dataset.train, split, part))
-        for kind, text in setup.doubts:
-            self.add(Alarm(kind, 0, text))
-        self.add(contracts.check_initial_weights(self.weights, step))
-        self.add(contracts.check_optimizer(self.weights, state.optimizer, step))
-        self.add(contracts.check_frozen(state.model, step))
-        self.add(contracts.check_modes(state.model, step))
-        parts = setup.config.accumulate_steps * max(1, len(state.replicas or ()))
-        self.add(contracts.check_batch_norm(state.model, -(-batch.local_size // parts), step))
+            self.first_loss = next((loss for _, loss, _ in points(self.setup, "train")), None)
+        for alarm in look_at_data(self.setup):
+            self.add(alarm)
+        for alarm in look_at_structure(self.setup, self.state, batch):
+            self.add(alarm)
         self._check_batch(batch, step)
         if not self.whole or batch.local_size < 1:
             return
-        images, labels = batch.images[:IMAGES], batch.labels[:IMAGES]
-        with paddle.no_grad(), contracts.mode(state.model, training=False), contracts.kept_buffers(state.model):
-            outputs = state.model(images)
-        self.add(contracts.check_loss(setup.loss_function, outputs, labels, len(setup.dataset.classes)))
-        layer, given = contracts.first_inputs(state.model, images)
-        if given is not None:
-            self.add(inputs.check_normalized(given, step, layer))
-        self.add(contracts.check_output(state.model, setup.loss_function, images, labels))
+        for alarm in look_at_outputs(self.setup, self.state, batch):
+            self.add(alarm)
         if step == 1:
-            self._look_at_first(batch, outputs)
-        self.add(contracts.check_evaluation(state.model, images, step))
+            self._look_at_first(batch)
 
-    def _look_at_first(self, batch: Batch, outputs: paddle.Tensor) -> None:
-        """The loss and the gradient before the first step; `outputs` have the shape of some images' outputs."""
-        probe = self._probe(batch)
-        with paddle.no_grad(), contracts.kept_buffers(self.state.model):
-            self.first_loss = float(probe.value())
-            guess = float(probe.loss(paddle.zeros_like(outputs), batch.labels[: outputs.shape[0]]).mean())
+    def _look_at_first(self, batch: Batch) -> None:
+        """The loss and the gradient before the first step."""
+        model, probe = self.state.model, self._probe(batch)
+        with paddle.no_grad(), kept_buffers(model):
+            outputs = probe.outputs()
+            self.first_loss = float(probe.value_of(outputs))
+            guess = float(probe.value_of(paddle.zeros_like(outputs)))
         gradients = probes.gradients_of(probe, self.weights)
-        self.add(probes.check_saturation(self.state.model, probe.images[:IMAGES], 1))
+        self.add(forward.check_output_dropout(outputs, forward.evaluated(model, probe.images), 1))
+        self.add(probes.check_saturation(model, probe.images[:IMAGES], 1))
+        self.tiny = structure.tiny_layers(self.weights)
+        self._first = copies(self.weights), gradients
         if math.isfinite(self.first_loss):  # else the step itself says so
             self.add(probes.check_start(gradients, self.weights, self.first_loss, guess))
 
@@ -184,7 +179,9 @@ class Watch:
         indices = source.sampler.local(batch.step)[:IMAGES]
         self.add(inputs.check_labels_of_batch(labels, source.split.labels[indices].astype(np.int64), step))
         if "inputs_not_normalized" not in self.alarms:
-            self.add(inputs.check_turned(images[:, 0] * std + mean, source.split.images[indices], step))
+            pixels, originals = images[:, 0] * std + mean, source.split.images[indices]
+            self.add(inputs.check_kept(pixels, originals, step))
+            self.add(inputs.check_turned(pixels, originals, step))
 
     def _follow(self, labels: paddle.Tensor) -> None:
         """Keep the labels of the first batches, and see whether they are shuffled."""
@@ -206,13 +203,13 @@ class Watch:
     def _check_step(self, values: dict, gradients: dict, old: dict, *, probe: probes.Step, statistics: dict) -> None:
         """The checks of a step that was made."""
         state, step, config = self.state, self.state.step, self.setup.config
-        self.add(contracts.check_statistics(state.model, statistics, step))
+        self.add(structure.check_statistics(state.model, statistics, step))
         used = probes.current_gradients(self.weights)
         self.gradient_norm = math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients.values() if g is not None))
         if step == 2:
             self.add(probes.check_connected(probe, self.weights, gradients, step))
         if config.accumulate_steps == 1 and state.replicas is None:
-            own = {name: gradients[name] for name in contracts.optimized(self.weights, state.optimizer)}
+            own = {name: gradients[name] for name in structure.optimized(self.weights, state.optimizer)}
             self.add(probes.check_used(own, used, old, step))
         rate = self.setup.schedule.rate(step - 1)
         look = progress.Look(
@@ -225,6 +222,10 @@ class Watch:
         if not math.isclose(found, rate, rel_tol=1e-3, abs_tol=1e-12):
             self.add(Alarm("schedule_not_followed", step, f"it is {found:.4g}, and {rate:.4g} in the schedule"))
         learns = step < FIRST or self.first_loss is None or look.line[0.0] <= LEARNS * self.first_loss
+        if self.tiny and step >= FIRST and not learns:
+            name = min(self.tiny, key=lambda each: self.tiny[each])
+            figures = f"their standard deviation times the root of a unit's inputs was {self.tiny[name]:.2g}, usual is 0.5 to 1.5"
+            self.add(Alarm("tiny_weights", step, figures, name))
         units = [probes.check_saturation(state.model, probe.images[:IMAGES], step), probes.check_units(gradients, step)]
         for alarm in units if step < FIRST or not learns else []:  # what learns may have such units
             if alarm and (progress.began_large(self.looks) or progress.grew_large(self.looks)):  # which is why
@@ -245,7 +246,7 @@ class Watch:
 
     def _at_point(self) -> None:
         """What is looked at where a point of the curves is due."""
-        self.add(contracts.check_modes(self.state.model, self.state.step))
+        self.add(structure.check_modes(self.state.model, self.state.step))
         self._judge_progress()
 
     def _judge_progress(self) -> None:
@@ -277,6 +278,8 @@ class Watch:
             if self.apart or state.step == self.setup.schedule.total_steps:
                 self.add(alarm)
             self.apart = alarm is not None
+        if state.step == self.setup.schedule.total_steps and evaluation.outputs.shape[1] > 1:
+            self.add(progress.check_classes(evaluation.confusion, evaluation.classes, state.step))
         if state.step >= ENOUGH and progress.at_chance(evaluation.accuracy, evaluation.labels, len(evaluation.labels)):
             train = self.setup.dataset.train
             self.add(inputs.check_label_agreement(train.images, train.labels, state.step))
@@ -309,7 +312,7 @@ class Watch:
         batch = paddle.to_tensor(normalize(images, *source.normalization)[:, None])
         right = []
         for training in (True, False):
-            with paddle.no_grad(), contracts.mode(state.model, training), contracts.kept_buffers(state.model):
+            with paddle.no_grad(), mode(state.model, training), kept_buffers(state.model):
                 paddle.seed(SEED)
                 answers = predict(state.model(batch).numpy(), len(self.setup.dataset.classes))
                 right.append(100 * float((answers == labels).mean()))
@@ -321,7 +324,12 @@ class Watch:
         self._judge_labels()
         first, loss = self.first_loss, self.state.figures.get("loss")
         if first is not None and loss is not None and not self.alarms.raised and self.state.step >= ENOUGH:
-            self.add(progress.check_slow(self.looks, first, loss) or progress.check_stuck(first, loss, self.state.step))
+            rates = [self.setup.schedule.rate(step) for step in range(0, self.state.step, 10)]
+            self.add(
+                progress.check_decay(rates, first, loss, self.state.step)
+                or progress.check_slow(self.looks, first, loss)
+                or progress.check_stuck(first, loss, self.state.step)
+            )
 
     def __enter__(self) -> "Watch":
         return self
@@ -334,6 +342,11 @@ class Watch:
         if progress.began_large(self.looks):
             self.add(progress.large(self.looks, f"and at step {step} a number is not finite"))
         self.add(Alarm("non_finite", step, error.what, error.layer))
+
+
+def copies(weights: dict[str, paddle.Tensor]) -> dict[str, np.ndarray]:
+    """The values that weights have now."""
+    return {name: weight.numpy().copy() for name, weight in weights.items()}
 
 
 def norm_of(weights: dict[str, paddle.Tensor]) -> float:
@@ -350,8 +363,3 @@ def is_power(number: int) -> bool:
     while number > 1 and number % EVERY == 0:
         number //= EVERY
     return number == 1
-
-
-def sample(images: np.ndarray) -> np.ndarray:
-    """Some of the images, evenly spread."""
-    return images[:: max(1, len(images) // SAMPLE)]

@@ -115,3 +115,48 @@ def one_batch_repeated(good: Training) -> Iterator[Training]:
     train, size = good.dataset.train, good.config.batch_size
     numbers = np.arange(len(train)) % size
     yield good.with_train(train.images[numbers], train.labels[numbers])
+
+
+@BUGS.register
+@named_by("test_images_in_training")
+def nearly_leaked_test_images(good: Training) -> Iterator[Training]:
+    """The test images are among the training images, saved again with a loss: no pixel differs by more than 6."""
+    train, test, random = good.dataset.train, good.dataset.test, good.random
+    noise = random.integers(-6, 7, test.images.shape)
+    copies = np.clip(test.images.astype(np.int64) + noise, 0, 255).astype(np.uint8)
+    images, labels = np.concatenate([copies, train.images]), np.concatenate([test.labels, train.labels])
+    yield good.with_train(images[: len(train)], labels[: len(train)])
+
+
+@BUGS.register
+@named_by("different_inputs")
+def turned_test_images(good: Training) -> Iterator[Training]:
+    """The test images are turned by 90 degrees."""
+    test = good.dataset.test
+    yield good.with_part("test", np.rot90(test.images, 1, (1, 2)), test.labels)
+
+
+@BUGS.register
+@named_by("different_proportions")
+def mostly_one_class(good: Training) -> Iterator[Training]:
+    """Nine tenths of the training images are ones: of the other digits few were kept."""
+    train = good.dataset.train
+    ones, others = np.flatnonzero(train.labels == 1), np.flatnonzero(train.labels != 1)
+    size = len(train)
+    chosen = good.random.permutation(np.concatenate([np.resize(ones, size - size // 10), others[: size // 10]]))
+    yield good.with_train(train.images[chosen], train.labels[chosen])
+
+
+@BUGS.register
+@named_by("augmentation_too_strong")
+def shifted_out_of_the_image(good: Training) -> Iterator[Training]:
+    """Augmentation shifts digits by up to 20 of 28 pixels: many are outside."""
+
+    def shift_far(generator: np.random.Generator, count: int, /) -> Coordinates:
+        """By up to 20 pixels up, down, left and right."""
+        down, right = generator.uniform(-20, 20, (2, count, 1, 1)).astype(np.float32)
+        shape = (count, 28, 28)
+        return np.broadcast_to(ROWS, shape) + down, np.broadcast_to(COLUMNS, shape) + right
+
+    with registered(AUGMENTATIONS, shift_far) as name:
+        yield good.change(augment=name)

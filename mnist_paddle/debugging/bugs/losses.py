@@ -121,3 +121,29 @@ def log_of_zero(good: Training) -> Iterator[Training]:
 
     with registered(LOSSES, log_of_rounded) as name:
         yield good.change(loss=name)
+
+
+@BUGS.register
+@named_by("loss_ignores_class")
+def class_ignored(good: Training) -> Iterator[Training]:
+    """ignore_index=0, as where 0 is padding: the digit 0 is never learned."""
+
+    def cross_entropy_without_zero(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Tensor:
+        """0 for images of the digit 0."""
+        return F.cross_entropy(outputs, labels, reduction="none", ignore_index=0)
+
+    with registered(LOSSES, cross_entropy_without_zero) as name:
+        yield good.change(loss=name)
+
+
+@BUGS.register
+@named_by("loss_prefers_wrong")
+def label_one_off(good: Training) -> Iterator[Training]:
+    """The loss counts classes from 1, the labels from 0: the network learns to say the class after the right one."""
+
+    def cross_entropy_one_off(outputs: paddle.Tensor, labels: paddle.Tensor, /) -> paddle.Tensor:
+        """Of the next class."""
+        return F.cross_entropy(outputs, (labels + 1) % outputs.shape[1], reduction="none")
+
+    with registered(LOSSES, cross_entropy_one_off) as name:
+        yield good.change(loss=name)

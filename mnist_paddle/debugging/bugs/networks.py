@@ -179,3 +179,23 @@ def batch_norm_of_one_image(good: Training) -> Iterator[Training]:
 def dropout_of_95_percent(good: Training) -> Iterator[Training]:
     """Dropout of 0.95: almost nothing of an image reaches the last layer."""
     yield good.change(model_args={**good.config.model_args, "dropout": 0.95})
+
+
+@BUGS.register
+@named_by("eval_mode_in_training", "norm_statistics")
+def norm_of_fixed_statistics(good: Training) -> Iterator[Training]:
+    """use_global_stats=True: batch norm normalizes by running statistics that nothing ever moves."""
+
+    def fix(network: nn.Layer) -> None:
+        for layer in network.sublayers():
+            if isinstance(layer, NORMS):
+                layer._use_global_stats = True
+
+    yield changed(good, fix)
+
+
+@BUGS.register
+@named_by("tiny_weights", on="fc")
+def tiny_initial_weights(good: Training) -> Iterator[Training]:
+    """Initial weights a thousandth of the usual: what differs between images is gone after three layers."""
+    yield changed(good, lambda network: fill(network, lambda name, parameter: parameter / 1000))
