@@ -63,6 +63,11 @@ def broadcast(outputs, labels):
     return ((outputs - labels.astype("float32")) ** 2).mean(axis=1)
 
 
+def half_of_a_batch(outputs, labels):
+    counts = paddle.arange(len(labels)) < (len(labels) + 1) // 2
+    return F.cross_entropy(outputs, labels, reduction="none") * counts.astype("float32")
+
+
 FAULTY_LOSSES = {
     "broadcast_loss": [
         (broadcast, 1),
