@@ -926,6 +926,22 @@ def test_an_augmentation_that_leaves_little_of_an_image_is_named(shift, named, m
     assert kind_of(inputs.check_kept(images.astype(np.float32), originals, 1)) == ("augmentation_too_strong" if named else None)
 
 
+@pytest.mark.parametrize(("every", "named"), [(3, True), (40, False)])
+def test_blank_images_are_named(every, named):
+    images = IMAGES[:64].copy()
+    images[::every] = 7
+    assert kind_of(inputs.check_blank(images, 1)) == ("blank_images" if named else None)
+
+
+def test_a_part_whose_labels_are_partly_wrong_is_told_from_images_of_another_kind(mnist):
+    train, other = mnist.train.slice(0, 4000), mnist.validation.slice(0, 1000)
+    labels = other.labels.copy()
+    labels[:500] = np.random.default_rng(0).permutation(labels[:500])
+    assert kind_of(inputs.check_part(train, Split(other.images, labels), "validation")) == "different_labels"
+    moved = np.roll(other.images, 3, 2)  # unlike the training images, and like each other
+    assert inputs.check_part(train, Split(moved, other.labels), "validation") is None
+
+
 # Progress
 
 

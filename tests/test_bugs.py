@@ -421,6 +421,19 @@ def trains_on_almost_test_images(good, bad):
     assert (bad.dataset.train.labels[: len(test)] == bad.dataset.test.labels).all()
 
 
+def every_third_is_black(good, bad):
+    assert (bad.dataset.train.images.reshape(len(bad.dataset.train), -1).max(axis=1) == 0).mean() == pytest.approx(
+        1 / 3, abs=0.01
+    )
+    assert (bad.dataset.train.images[1] == good.dataset.train.images[1]).all()
+
+
+def half_of_the_labels_fit(good, bad):
+    right = (bad.dataset.validation.labels == good.dataset.validation.labels).mean()
+    assert 0.45 < right < 0.7
+    assert (bad.dataset.train.labels == good.dataset.train.labels).all()
+
+
 def only_test_is_turned(good, bad):
     assert (np.rot90(bad.dataset.test.images, -1, (1, 2)) == good.dataset.test.images).all()
     assert (bad.dataset.train.images == good.dataset.train.images).all()
@@ -474,6 +487,8 @@ SAYS = {
     "label_one_off": prefers_the_next_class,
     "nearly_leaked_test_images": trains_on_almost_test_images,
     "turned_test_images": only_test_is_turned,
+    "blank_training_images": every_third_is_black,
+    "half_of_the_validation_shuffled": half_of_the_labels_fit,
     "mostly_one_class": mostly_ones,
     "shifted_out_of_the_image": digits_leave_the_image,
     "cleared_before_step": some_layers_stay("all"),

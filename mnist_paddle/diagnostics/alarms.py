@@ -113,6 +113,10 @@ KINDS: dict[str, tuple[str, str]] = {
         "the network's inputs are not normalized",
         "subtract the mean and divide by the standard deviation of the training images",
     ),
+    "blank_images": (
+        "images are empty",
+        "look at the files: they may be damaged, or have been read or scaled wrongly",
+    ),
     "different_inputs": (
         "the images that measure are unlike the training images",
         "prepare both in the same way: same polarity, scale and position",
@@ -209,6 +213,7 @@ EXPLAINED: dict[str, tuple[str, ...]] = {
     "norm_statistics": ("equal_weights", "batch_norm_of_one", "eval_mode_in_training", "train_mode_in_evaluation"),
     "wrong_labels": ("shuffled_labels", "different_labels"),
     "different_labels": ("different_inputs",),
+    "blank_images": ("inputs_not_normalized",),
     "class_never_predicted": (
         *(*NOTHING_TO_LEARN, "loss_ignores_class", "different_labels", "different_inputs", "dead_units"),
         *("different_proportions", "output_activation", "wrong_labels", "rate_too_small", "rate_too_large"),

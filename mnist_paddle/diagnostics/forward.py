@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from ..layers import ConvBlock
 from .alarms import Alarm
 from .contracts import CLOSE, Loss, applies_softmax
 from .structure import BATCH_NORMS, in_training
@@ -153,6 +154,9 @@ def layer_inputs(model: nn.Layer, images: paddle.Tensor) -> dict[str, np.ndarray
         for name, layer in model.named_sublayers(include_self=True)
         if any(p.ndim > 1 for p in layer.parameters(include_sublayers=isinstance(layer, nn.layer.rnn.RNNBase)))
     ]
+    # A block's input is that of its convolution, which would not be compiled while it is watched.
+    blocks = {layer.conv: layer for layer in model.sublayers(include_self=True) if isinstance(layer, ConvBlock)}
+    weighted = [(name, blocks.get(layer, layer)) for name, layer in weighted]
     hooks = [layer.register_forward_pre_hook(hook_of(name)) for name, layer in weighted]
     try:
         evaluated(model, images)

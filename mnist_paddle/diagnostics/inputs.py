@@ -26,6 +26,8 @@ REFERENCES, QUERIES = 2000, 400
 ALIKE, MANY = 0.02, 0.01  # squared distance over the median of those to the nearest; share of the images
 UNLIKE = 0.3  # share of the images that are of another class than they would be by the other part's proportions
 LOST, OFTEN = 0.5, 0.2  # what is left of an image's brightness; share of the images
+PARTLY = 0.7  # of the agreement of the training labels: below it many labels of a part are wrong
+BLANK = 0.1  # share of the images
 RENAMED = 0.6  # share of a class's images that look like one other class, from which on it has another name
 
 
@@ -58,6 +60,14 @@ def check_kept(images: np.ndarray, originals: np.ndarray, step: int) -> Optional
         return None
     figures = f"{100 * share:.0f} % of the images of a batch have lost more than half of their lines"
     return Alarm("augmentation_too_strong", step, figures)
+
+
+def check_blank(originals: np.ndarray, step: int) -> Optional[Alarm]:
+    """Whether images of a batch uint8 [n, 28, 28], before augmentation, have the same value everywhere."""
+    share = float((np.ptp(originals.reshape(len(originals), -1), axis=1) == 0).mean()) if len(originals) else 0.0
+    if share < BLANK:
+        return None
+    return Alarm("blank_images", step, f"{100 * share:.0f} % of the images of a batch have one value everywhere")
 
 
 def _smooth(pixels: np.ndarray) -> np.ndarray:
@@ -164,7 +174,7 @@ def check_part(train: Split, other: Split, part: str, known: Optional[Neighbors]
     near, distances = known.nearest(images)
     if alarm := _check_near_duplicates(train, known, distances, part):
         return alarm
-    right, text = float((near == labels).mean()), renamed(near, labels)
+    right, (text, rest) = float((near == labels).mean()), renamed(near, labels)
     if right > 0.8 and not text:
         return None
     agreement, chance = label_agreement(train.images, train.labels.astype(np.int64))
@@ -176,11 +186,17 @@ def check_part(train: Split, other: Split, part: str, known: Optional[Neighbors]
             turned = float((known.nearest(turn(images.astype(np.float32)))[0] == labels).mean())
             if turned > chance + 0.75 * (agreement - chance):
                 return Alarm("different_inputs", 0, f"{figures}; {name} it would be {100 * turned:.0f} %")
-    if text:
+    # Of images of another kind, such as moved ones, few classes look like their own.
+    if text and (rest > chance + PARTLY * (agreement - chance) or right <= chance + 0.25 * (agreement - chance)):
         return Alarm("different_labels", 0, text.format(part=part))
-    if right > chance + 0.25 * (agreement - chance):
+    figures += f"; among the training images it is {100 * agreement:.0f} %"
+    if right <= chance + 0.25 * (agreement - chance):
+        return Alarm("different_labels", 0, figures)
+    # Images of another kind are unlike the training images, but like each other; labels that are wrong fit neither.
+    inside, chance = label_agreement(other.images, other.labels.astype(np.int64))
+    if right > chance + PARTLY * (agreement - chance) or inside > chance + PARTLY * (agreement - chance):
         return None
-    return Alarm("different_labels", 0, f"{figures}; among the training images it is {100 * agreement:.0f} %")
+    return Alarm("different_labels", 0, f"{figures}, and among those of {part} themselves {100 * inside:.0f} %")
 
 
 def _check_near_duplicates(train: Split, known: Neighbors, distances: np.ndarray, part: str) -> Optional[Alarm]:
@@ -212,15 +228,19 @@ def check_proportions(train: np.ndarray, other: np.ndarray, part: str) -> Option
     return Alarm("different_proportions", 0, figures)
 
 
-def renamed(near: np.ndarray, labels: np.ndarray) -> str:
-    """A sentence about a class whose images look like those of one other; "" where there is none. Both [n]: labels."""
+def renamed(near: np.ndarray, labels: np.ndarray) -> tuple[str, float]:
+    """A sentence about a class whose images look like those of one other, and the share of images that look like their own class,
+    without these two; "" and 0 where there is none. Both [n]: labels.
+    """
     for label in np.unique(labels):
         found = near[labels == label]
         other = int(np.bincount(found).argmax())
         share, own = float((found == other).mean()), float((found == label).mean())
         if len(found) >= 15 and other != label and share > RENAMED > 3 * own:
-            return f"{100 * share:.0f} % of the images labeled {label} in {{part}} look like those labeled {other} in training"
-    return ""
+            rest = (labels != label) & (labels != other)
+            text = f"{100 * share:.0f} % of the images labeled {label} in {{part}} look like those labeled {other} in training"
+            return text, float((near == labels)[rest].mean()) if rest.any() else 1.0
+    return "", 0.0
 
 
 def check_alike(train: np.ndarray, other: np.ndarray, part: str) -> Optional[Alarm]:

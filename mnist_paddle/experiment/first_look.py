@@ -12,7 +12,8 @@ from .setup import Setup
 from .state import State, trainable
 
 IMAGES = 64  # of a batch that the checks look at, at most
-SAMPLE = 500  # images of a part whose pixels are compared with another's
+FEW = 32  # that are enough where the network has to compute them
+SAMPLE = 300  # images of a part whose pixels are compared with another's
 
 
 def look_at_data(setup: Setup) -> Iterator[Optional[Alarm]]:
@@ -45,7 +46,7 @@ def look_at_structure(setup: Setup, state: State, batch: Batch) -> Iterator[Opti
 def look_at_outputs(setup: Setup, state: State, batch: Batch) -> Iterator[Optional[Alarm]]:
     """The loss on made-up answers, and what the network does with images of a batch in evaluation mode."""
     model, loss, step = state.model, setup.loss_function, state.step + 1
-    images, labels = batch.images[:IMAGES], batch.labels[:IMAGES]
+    images, labels = batch.images[:FEW], batch.labels[:FEW]
     outputs = forward.evaluated(model, images)
     yield contracts.check_loss(loss, outputs, labels, len(setup.dataset.classes))
     given = forward.layer_inputs(model, images)

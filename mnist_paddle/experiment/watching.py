@@ -178,6 +178,7 @@ class Watch:
         source, (mean, std) = self.source, self.setup.dataset.normalization
         indices = source.sampler.local(batch.step)[:IMAGES]
         self.add(inputs.check_labels_of_batch(labels, source.split.labels[indices].astype(np.int64), step))
+        self.add(inputs.check_blank(source.split.images[indices], step))
         if "inputs_not_normalized" not in self.alarms:
             pixels, originals = images[:, 0] * std + mean, source.split.images[indices]
             self.add(inputs.check_kept(pixels, originals, step))

@@ -160,3 +160,23 @@ def shifted_out_of_the_image(good: Training) -> Iterator[Training]:
 
     with registered(AUGMENTATIONS, shift_far) as name:
         yield good.change(augment=name)
+
+
+@BUGS.register
+@named_by("blank_images")
+def blank_training_images(good: Training) -> Iterator[Training]:
+    """Every third training image could not be read and is black."""
+    train = good.dataset.train
+    images = train.images.copy()
+    images[::3] = 0
+    yield good.with_train(images, train.labels)
+
+
+@BUGS.register
+@named_by("different_labels")
+def half_of_the_validation_shuffled(good: Training) -> Iterator[Training]:
+    """Half of the validation labels were shuffled without their images."""
+    validation = good.dataset.validation
+    labels, half = validation.labels.copy(), len(validation) // 2
+    labels[:half] = good.random.permutation(labels[:half])
+    yield good.with_part("validation", validation.images, labels)
