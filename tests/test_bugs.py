@@ -13,6 +13,7 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from sound import SOUND
 
 from mnist_paddle import AUGMENTATIONS, LOSSES, MODELS, OPTIMIZERS, Interrupted, UsageError, load_loss
 from mnist_paddle.cli import bugs as command
@@ -30,6 +31,11 @@ pytestmark = pytest.mark.commands  # every bug is trained with
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "docs" / "results" / "bugs.json"
 TABLES = (AUGMENTATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES)
+
+
+@pytest.fixture(scope="module")
+def small_mnist():
+    return bench.small_mnist()
 
 
 @pytest.fixture
@@ -596,6 +602,17 @@ def alarm(kind, **facts):
 )
 def test_a_bug_is_named_by_an_alarm_that_says_what_it_is(found, expected):
     assert bench.judge("broadcast_labels", found) == expected
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_an_unusual_training_that_is_sound_raises_no_alarm(name, small_mnist):
+    base, change = SOUND[name]
+    good = good_training(base, small_mnist)
+    paddle.seed(0)
+    with contextlib.contextmanager(change)(good.change(epochs=2)) as training:
+        found = bench.outcome(training)
+    assert (found.alarms, found.error) == ([], "")
+    assert found.accuracy > 80
 
 
 def test_a_verdict_names_a_bug_that_only_shows_in_the_result():
