@@ -76,4 +76,7 @@ def clean_tables():
         del sys.modules[module]
     for name, components in before.items():
         for component in live_table(name).keys() - components.keys():
+            module = live_table(name)[component].__module__
             del live_table(name)[component]
+            if module in sys.modules.keys() - modules:  # which registers again when it is imported again
+                del sys.modules[module]

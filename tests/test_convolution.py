@@ -39,7 +39,7 @@ def results(function, arrays, gradient, order=lambda images: images):
     """The outputs, and the gradients of all inputs."""
     tensors = [paddle.to_tensor(array, stop_gradient=False) for array in arrays]
     outputs = function(order(tensors[0]), *tensors[1:])
-    outputs.backward(paddle.to_tensor(gradient(outputs.shape)))
+    outputs.backward(paddle.to_tensor(gradient(outputs.shape), outputs.dtype))
     return [outputs.numpy(), *(tensor.grad.numpy() for tensor in tensors)]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import mnist_paddle
 
+pytestmark = pytest.mark.usefixtures("clean_tables")  # a module of plugins registers them
 MODULES = [module.name for module in pkgutil.walk_packages(mnist_paddle.__path__, "mnist_paddle.")]
 
 
