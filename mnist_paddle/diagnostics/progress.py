@@ -12,6 +12,7 @@ import numpy as np
 from ..metrics import predict, probabilities
 from .alarms import Alarm
 from .inputs import Neighbors
+from .probes import FAR, LITTLE
 
 # Share of confident errors among training images, confirmed by their neighbors, from which on labels are doubtful. Over the
 # networks of configs/ it is 0.8 % and less with right labels, 2.5 % and more where 5 % are wrong.
@@ -43,7 +44,7 @@ class Look(NamedTuple):
     @property
     def overshoots(self) -> bool:
         """Whether the loss of the batch is higher after the step, and lower after a small part of it."""
-        before, little, after = self.line[0.0], self.line[0.03], self.line[1.0]
+        before, little, after = self.line[0.0], self.line[LITTLE], self.line[1.0]
         return not after <= OVERSHOT * before and little < before
 
     @property
@@ -54,7 +55,7 @@ class Look(NamedTuple):
     @property
     def is_short(self) -> bool:
         """Whether a step 30 times as long would lower the loss ten times as much."""
-        before, after, far = self.line[0.0], self.line[1.0], self.line[30.0]
+        before, after, far = self.line[0.0], self.line[1.0], self.line[FAR]
         return 0 < 10 * (before - after) < before - far
 
     @property
@@ -71,7 +72,7 @@ def check_rate(looks: Sequence[Look], first: float, losses: Sequence[float], ste
     over, last, loss, least = [look for look in later if look.overshoots], later[-1], losses[-1], min(losses)
     if over and not loss <= first:
         line = over[-1].line
-        figures = f"the loss of the batch is {line[0.0]:.4g} before the step, {line[0.03]:.4g} after 3 % of it, {line[1.0]:.4g}"
+        figures = f"the loss of the batch is {line[0.0]:.4g} before the step, {line[LITTLE]:.4g} after 3 % of it, {line[1.0]:.4g}"
         return Alarm("rate_too_large", over[-1].step, f"{figures} after all of it; it was {first:.4g} at first and is {loss:.4g}")
     if began_large(looks) and (last.update_ratio > STILL_LARGE or not loss <= 0.9 * first):
         return large(
@@ -123,7 +124,7 @@ def grew_large(looks: Sequence[Look]) -> bool:
 
 
 def _gain(look: Look) -> float:
-    before, after, far = look.line[0.0], look.line[1.0], look.line[30.0]
+    before, after, far = look.line[0.0], look.line[1.0], look.line[FAR]
     return (before - far) / max(before - after, 1e-12)
 
 

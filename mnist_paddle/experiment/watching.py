@@ -19,7 +19,7 @@ from ..diagnostics.untouched import kept_buffers, mode
 from ..distributed import communication
 from ..metrics import Evaluation, predict
 from .batches import random_seed
-from .first_look import IMAGES, look_at_data, look_at_outputs, look_at_structure
+from .first_look import FEW, IMAGES, look_at_data, look_at_outputs, look_at_structure
 from .setup import Setup
 from .state import State, trainable
 from .verdicts import points
@@ -116,10 +116,9 @@ class Watch:
             values = copies(self.weights)
             self.add(structure.check_optimizer_state(state.optimizer, step) if step >= FIRST else None)
             probe = self._probe(batch)
-            gradients = probes.gradients_of(probe, self.weights)
             self._before = {
                 "values": values,
-                "gradients": gradients,
+                "passed": probes.passed(probe, self.weights),
                 "old": probes.current_gradients(self.weights),
                 "probe": probe,
                 "statistics": structure.statistics_of(state.model),
@@ -157,17 +156,16 @@ class Watch:
     def _look_at_first(self, batch: Batch) -> None:
         """The loss and the gradient before the first step."""
         model, probe = self.state.model, self._probe(batch)
-        with paddle.no_grad(), kept_buffers(model):
-            outputs = probe.outputs()
-            self.first_loss = float(probe.value_of(outputs))
-            guess = float(probe.value_of(paddle.zeros_like(outputs)))
-        gradients = probes.gradients_of(probe, self.weights)
-        self.add(forward.check_output_dropout(outputs, forward.evaluated(model, probe.images), 1))
+        passed = probes.passed(probe, self.weights)
+        self.first_loss = passed.loss
+        with paddle.no_grad():
+            guess = float(probe.value_of(paddle.zeros_like(passed.outputs)))
+        self.add(forward.check_output_dropout(passed.outputs, forward.evaluated(model, probe.images[:FEW]), 1))
         self.add(probes.check_saturation(model, probe.images[:IMAGES], 1))
         self.tiny = structure.tiny_layers(self.weights)
-        self._first = copies(self.weights), gradients
+        self._first = copies(self.weights), passed.gradients
         if math.isfinite(self.first_loss):  # else the step itself says so
-            self.add(probes.check_start(gradients, self.weights, self.first_loss, guess))
+            self.add(probes.check_start(passed.gradients, self.weights, self.first_loss, guess))
 
     def _check_batch(self, batch: Batch, step: int) -> None:
         """The checks of the images and labels of a batch."""
@@ -201,9 +199,9 @@ class Watch:
         seed = random_seed(self.setup.config.seed, self.state.step)  # the step's own: the same units are dropped
         return probes.Step(self.state.model, self.setup.loss_function, batch.images, batch.labels, 1 / count, seed)
 
-    def _check_step(self, values: dict, gradients: dict, old: dict, *, probe: probes.Step, statistics: dict) -> None:
+    def _check_step(self, values: dict, passed: probes.Pass, old: dict, *, probe: probes.Step, statistics: dict) -> None:
         """The checks of a step that was made."""
-        state, step, config = self.state, self.state.step, self.setup.config
+        state, step, config, gradients = self.state, self.state.step, self.setup.config, passed.gradients
         self.add(structure.check_statistics(state.model, statistics, step))
         used = probes.current_gradients(self.weights)
         self.gradient_norm = math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients.values() if g is not None))
@@ -213,9 +211,8 @@ class Watch:
             own = {name: gradients[name] for name in structure.optimized(self.weights, state.optimizer)}
             self.add(probes.check_used(own, used, old, step))
         rate = self.setup.schedule.rate(step - 1)
-        look = progress.Look(
-            step, rate, self.largest_rate, probes.line(probe, self.weights, values), probes.update_ratio(self.weights, values)
-        )
+        line = probes.line(probe, self.weights, values, passed.loss)
+        look = progress.Look(step, rate, self.largest_rate, line, probes.update_ratio(self.weights, values))
         self.looks.append(look)
         if look.counts:
             self._check_still(values, step)
