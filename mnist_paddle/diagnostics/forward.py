@@ -17,7 +17,7 @@ from .untouched import kept_buffers, mode
 
 MIXED = 0.3  # share of the images that have scores of exactly 0 beside others
 DROPPED = 0.02  # share of scores that dropout sets to 0
-BRIGHT = 30.0
+BRIGHT = 100.0
 DIFFERENT = 1e-2  # of the largest output
 BOUNDS, NEAR = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}, 0.05
 
@@ -30,13 +30,18 @@ def evaluated(model: nn.Layer, images: paddle.Tensor) -> paddle.Tensor:
         return outputs
 
 
-@paddle.no_grad()
-def check_output(model: nn.Layer, loss: Loss, images: paddle.Tensor, labels: paddle.Tensor) -> Optional[Alarm]:
+def bright(images: paddle.Tensor) -> paddle.Tensor:
+    """Images a, b, c and a + b - c, a hundred times as bright: a quarter of as many images, rounded down, of each."""
+    count = images.shape[0] // 4
+    a, b, c = (BRIGHT * images[i * count : (i + 1) * count] for i in range(3))
+    return paddle.concat([a, b, c, a + b - c])
+
+
+def check_output(loss: Loss, outputs: paddle.Tensor, far: paddle.Tensor, labels: paddle.Tensor) -> Optional[Alarm]:
     """Whether the scores that a softmax is applied to have bounds, as those behind a ReLU, sigmoid or tanh have.
 
-    Images a hundred times as bright drive the scores to the bounds.
+    `outputs` for images with these `labels`, and `far`, for very bright images, which drive the scores to the bounds.
     """
-    outputs, far = evaluated(model, images), evaluated(model, 100 * images)
     scores = np.concatenate([outputs.numpy(), far.numpy()]).astype(np.float64)
     if scores.shape[1] == 1 or not np.isfinite(scores).all() or np.abs(scores.sum(axis=1) - 1).max() < CLOSE:
         return None
@@ -59,17 +64,16 @@ def check_output_dropout(in_training: paddle.Tensor, in_evaluation: paddle.Tenso
     return Alarm("output_dropout", step, figures)
 
 
-def check_linear(model: nn.Layer, images: paddle.Tensor, weights: dict[str, paddle.Tensor], step: int) -> Optional[Alarm]:
+def check_linear(far: paddle.Tensor, weights: dict[str, paddle.Tensor], step: int) -> Optional[Alarm]:
     """Whether a network of several layers with weights is linear, or affine: then f(a + b - c) = f(a) + f(b) - f(c).
 
-    Images thirty times as bright, since small values hardly leave the linear part of a tanh.
+    `far`: the outputs for the images of `bright`, since small values hardly leave the linear part of a tanh.
     """
     layers = [name for name, weight in weights.items() if weight.ndim > 1]
-    count = images.shape[0] // 3
+    count = far.shape[0] // 4
     if len(layers) < 2 or not count:
         return None
-    a, b, c = (BRIGHT * images[i * count : (i + 1) * count] for i in range(3))
-    values = evaluated(model, paddle.concat([a, b, c, a + b - c])).numpy().astype(np.float64).reshape(4, count, -1)
+    values = far.numpy().astype(np.float64).reshape(4, count, -1)
     size = float(values[:3].reshape(3 * count, -1).std(axis=0).mean())  # 0 where all images have the same outputs
     gap = float(np.abs(values[0] + values[1] - values[2] - values[3]).max())
     if not np.isfinite(size) or not size or gap > CLOSE * size:
@@ -138,8 +142,8 @@ def mixing_layer(model: nn.Layer, images: paddle.Tensor) -> tuple[str, bool]:
 
 
 @paddle.no_grad()
-def layer_inputs(model: nn.Layer, images: paddle.Tensor) -> dict[str, np.ndarray]:
-    """What each layer that multiplies by weights is given in evaluation mode, in the order of their calls."""
+def layer_inputs(model: nn.Layer, images: paddle.Tensor) -> tuple[dict[str, np.ndarray], paddle.Tensor]:
+    """What each layer that multiplies by weights is given in evaluation mode, in the order of their calls, and the outputs."""
     found: dict[str, np.ndarray] = {}
 
     def hook_of(name: str):  # type: ignore[no-untyped-def]
@@ -159,11 +163,11 @@ def layer_inputs(model: nn.Layer, images: paddle.Tensor) -> dict[str, np.ndarray
     weighted = [(name, blocks.get(layer, layer)) for name, layer in weighted]
     hooks = [layer.register_forward_pre_hook(hook_of(name)) for name, layer in weighted]
     try:
-        evaluated(model, images)
+        outputs = evaluated(model, images)
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return found, outputs
 
 
 def check_hidden_softmax(given: dict[str, np.ndarray], step: int) -> Optional[Alarm]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 import numpy as np
+import paddle
 
 from ..data.loader import Batch
 from ..diagnostics import contracts, forward, inputs, structure
@@ -43,20 +44,27 @@ def look_at_structure(setup: Setup, state: State, batch: Batch) -> Iterator[Opti
     yield structure.check_batch_norm(model, -(-batch.local_size // parts), step)
 
 
-def look_at_outputs(setup: Setup, state: State, batch: Batch) -> Iterator[Optional[Alarm]]:
-    """The loss on made-up answers, and what the network does with images of a batch in evaluation mode."""
+def look_at_outputs(
+    setup: Setup, state: State, batch: Batch, in_training: Optional[paddle.Tensor] = None
+) -> Iterator[Optional[Alarm]]:
+    """The loss on made-up answers, and what the network does with images of a batch in evaluation mode.
+
+    `in_training`: the outputs of a batch in training mode.
+    """
     model, loss, step = state.model, setup.loss_function, state.step + 1
     images, labels = batch.images[:FEW], batch.labels[:FEW]
-    outputs = forward.evaluated(model, images)
+    given, outputs = forward.layer_inputs(model, images)
     yield contracts.check_loss(loss, outputs, labels, len(setup.dataset.classes))
-    given = forward.layer_inputs(model, images)
     for layer, values in list(given.items())[:1]:
         if values.size == images.size:
             yield inputs.check_normalized(values, step, layer)
     yield forward.check_hidden_softmax(given, step)
-    yield forward.check_linear(model, images[:12], dict(trainable(model)), step)
-    yield forward.check_output(model, loss, images, labels)
+    far = forward.evaluated(model, forward.bright(images))
+    yield forward.check_linear(far, dict(trainable(model)), step)
+    yield forward.check_output(loss, outputs, far, labels)
     yield forward.check_evaluation(model, images, outputs, step)
+    if in_training is not None:
+        yield forward.check_output_dropout(in_training, outputs, step)
 
 
 def sample(images: np.ndarray) -> np.ndarray:

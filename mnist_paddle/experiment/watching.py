@@ -5,6 +5,7 @@ is. They change nothing: a run with alarms and one without are the same to the b
 """
 
 import math
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Callable, Optional
 
@@ -12,14 +13,14 @@ import numpy as np
 import paddle
 
 from ..data.loader import Batch, Source, normalize
-from ..diagnostics import forward, inputs, probes, progress, structure
+from ..diagnostics import inputs, probes, progress, structure
 from ..diagnostics.alarms import Alarm, Alarms
 from ..diagnostics.finite import NonFiniteError
 from ..diagnostics.untouched import kept_buffers, mode
 from ..distributed import communication
 from ..metrics import Evaluation, predict
 from .batches import random_seed
-from .first_look import FEW, IMAGES, look_at_data, look_at_outputs, look_at_structure
+from .first_look import IMAGES, look_at_data, look_at_outputs, look_at_structure
 from .setup import Setup
 from .state import State, trainable
 from .verdicts import points
@@ -53,6 +54,7 @@ class Watch:
         self.still: Optional[list[str]] = None  # parameters that no step changed
         self.started = False
         self.tiny: dict[str, float] = {}  # layers that began with tiny weights, and the size of these
+        self._of_data: Optional[Future] = None  # the alarms that another thread finds
         self._first: Optional[tuple[dict, dict]] = None  # weights and gradients before the first step, until it is done
         self._before: Optional[dict[str, Any]] = None  # what is kept of a step that is looked at, until it is done
 
@@ -104,6 +106,7 @@ class Watch:
 
     def _before_step(self, batch: Batch) -> None:
         state, step = self.state, self.state.step + 1
+        self._collect()
         if self.labels is not None:
             self._follow(batch.labels)
         if not self.started:
@@ -141,31 +144,39 @@ class Watch:
         self.started = True
         if step > 1:  # a resumed run
             self.first_loss = next((loss for _, loss, _ in points(self.setup, "train")), None)
-        for alarm in look_at_data(self.setup):
-            self.add(alarm)
+        # Beside the first step; collected before the second one.
+        with ThreadPoolExecutor(1) as other:
+            self._of_data = other.submit(lambda: list(look_at_data(self.setup)))
+            other.shutdown(wait=False)
         for alarm in look_at_structure(self.setup, self.state, batch):
             self.add(alarm)
         self._check_batch(batch, step)
         if not self.whole or batch.local_size < 1:
             return
-        for alarm in look_at_outputs(self.setup, self.state, batch):
+        probe = self._probe(batch)
+        passed = probes.passed(probe, self.weights) if step == 1 else None
+        for alarm in look_at_outputs(self.setup, self.state, batch, passed and passed.outputs):
             self.add(alarm)
-        if step == 1:
-            self._look_at_first(batch)
+        if passed:
+            self._look_at_first(probe, passed)
 
-    def _look_at_first(self, batch: Batch) -> None:
+    def _look_at_first(self, probe: probes.Step, passed: probes.Pass) -> None:
         """The loss and the gradient before the first step."""
-        model, probe = self.state.model, self._probe(batch)
-        passed = probes.passed(probe, self.weights)
         self.first_loss = passed.loss
         with paddle.no_grad():
             guess = float(probe.value_of(paddle.zeros_like(passed.outputs)))
-        self.add(forward.check_output_dropout(passed.outputs, forward.evaluated(model, probe.images[:FEW]), 1))
-        self.add(probes.check_saturation(model, probe.images[:IMAGES], 1))
+        self.add(probes.check_saturation(probe.model, probe.images[:IMAGES], 1))
         self.tiny = structure.tiny_layers(self.weights)
         self._first = copies(self.weights), passed.gradients
-        if math.isfinite(self.first_loss):  # else the step itself says so
-            self.add(probes.check_start(passed.gradients, self.weights, self.first_loss, guess))
+        if math.isfinite(passed.loss):  # else the step itself says so
+            self.add(probes.check_start(passed.gradients, self.weights, passed.loss, guess))
+
+    def _collect(self) -> None:
+        """The alarms of the data, which another thread looks at."""
+        if self._of_data is not None:
+            found, self._of_data = self._of_data.result(), None
+            for alarm in found:
+                self.add(alarm)
 
     def _check_batch(self, batch: Batch, step: int) -> None:
         """The checks of the images and labels of a batch."""
@@ -260,6 +271,7 @@ class Watch:
             self.add(inputs.check_label_agreement(train.images, train.labels, state.step))
 
     def _judge_evaluation(self, evaluation: Optional[Evaluation]) -> None:
+        self._collect()
         self._judge_labels()
         if evaluation is None or not self.state.figures:
             return
@@ -317,6 +329,7 @@ class Watch:
         return progress.check_modes_apart(right[0], right[1], len(images), state.step)
 
     def _judge_end(self) -> None:
+        self._collect()
         self._judge_order()
         self._judge_progress()
         self._judge_labels()
@@ -336,6 +349,7 @@ class Watch:
         """The alarms of a training that ends because a number is not finite."""
         if not self.on or not isinstance(error, NonFiniteError):
             return
+        self._attempt(self._collect)
         step = self.state.step + 1 if error.step is None else error.step
         if progress.began_large(self.looks):
             self.add(progress.large(self.looks, f"and at step {step} a number is not finite"))
