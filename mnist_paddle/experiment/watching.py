@@ -75,7 +75,8 @@ class Watch:
 
     def is_due(self, step: int) -> bool:
         """Whether this step, counted from 1, is looked at."""
-        return step in (2, self.setup.schedule.total_steps) or (step >= FIRST and step % FIRST == 0 and is_power(step // FIRST))
+        total = self.setup.schedule.total_steps
+        return step == 2 or step == total < FIRST or (step >= FIRST and step % FIRST == 0 and is_power(step // FIRST))
 
     def before(self, batch: Batch) -> None:
         """What is looked at before a step."""
@@ -144,10 +145,9 @@ class Watch:
         self.started = True
         if step > 1:  # a resumed run
             self.first_loss = next((loss for _, loss, _ in points(self.setup, "train")), None)
-        # Beside the first step; collected before the second one.
-        with ThreadPoolExecutor(1) as other:
-            self._of_data = other.submit(lambda: list(look_at_data(self.setup)))
-            other.shutdown(wait=False)
+        other = ThreadPoolExecutor(1)  # beside the first step; collected before the second one
+        self._of_data = other.submit(lambda: list(look_at_data(self.setup)))
+        other.shutdown(wait=False)
         for alarm in look_at_structure(self.setup, self.state, batch):
             self.add(alarm)
         self._check_batch(batch, step)
