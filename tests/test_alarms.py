@@ -933,6 +933,17 @@ def test_other_proportions_of_the_classes_are_named(share, named):
     assert kind_of(inputs.check_proportions(train, other, "test")) == ("different_proportions" if named else None)
 
 
+def test_few_images_of_many_classes_differ_by_chance():
+    generator = np.random.default_rng(0)
+    assert inputs.check_proportions(generator.integers(0, 1000, 5000), generator.integers(0, 1000, 1000), "test") is None
+
+
+def test_a_loss_of_many_classes_is_judged_within_little_memory():
+    outputs, labels = paddle.zeros([4, 1000]), paddle.to_tensor([0, 1, 2, 999])
+    assert contracts.check_loss(CROSS_ENTROPY, outputs, labels, 1000) is None
+    assert kind_of(contracts.check_loss(lambda *pair: -CROSS_ENTROPY(*pair), outputs, labels, 1000)) == "loss_prefers_wrong"
+
+
 @pytest.mark.parametrize(("shift", "named"), [(0, False), (3, False), (20, True)])
 def test_an_augmentation_that_leaves_little_of_an_image_is_named(shift, named, mnist):
     originals = mnist.train.images[:64]

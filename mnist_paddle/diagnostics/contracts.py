@@ -16,7 +16,7 @@ Loss = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]  # outputs [n, k]
 CERTAIN = 60.0  # a score so far above the others that its probability is 1 in float32
 CLOSE = 1e-3
 BEYOND = 10  # times the number of classes: outputs that are far from every label
-MOST_TURNS = 20  # other orders of the classes that are tried
+MOST_TURNS, MOST_SCORES = 20, 1_000_000  # orders of the classes that are tried, scores of all of them
 
 
 def check_loss(loss: Loss, outputs: paddle.Tensor, labels: paddle.Tensor, classes: int = 10) -> Optional[Alarm]:
@@ -62,7 +62,8 @@ def _check_direction(loss: Loss, outputs: paddle.Tensor, classes: int) -> Option
     """Right answers against wrong ones, made up; a single output against those far from every label, too."""
     kind, k = str(outputs.numpy().dtype), outputs.shape[1]
     labels = np.arange(classes) if k == 1 else np.arange(k)
-    turns = range(min(len(labels), MOST_TURNS + 1))  # 0: right; 1: every class is taken for the one before it; ...
+    most = max(2, min(MOST_TURNS, MOST_SCORES // k**2))
+    turns = range(min(len(labels), most))  # 0: right; 1: every class is taken for the one before it; ...
     answers = np.concatenate([np.roll(labels, turn) for turn in turns])
     made = (answers[:, None] if k == 1 else 5 * np.eye(k)[answers]).astype(kind)
     values = _values(loss, made, np.tile(labels, len(turns))).reshape(len(turns), len(labels))

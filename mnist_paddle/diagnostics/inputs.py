@@ -221,7 +221,8 @@ def check_proportions(train: np.ndarray, other: np.ndarray, part: str) -> Option
         return None
     classes = int(max(train.max(), other.max())) + 1
     one, two = (np.bincount(labels, minlength=classes) / len(labels) for labels in (train, other))
-    if float(np.abs(one - two).sum()) / 2 < UNLIKE:
+    by_chance = 0.4 * np.sqrt(classes * (1 / len(train) + 1 / len(other)))  # of two random samples
+    if float(np.abs(one - two).sum()) / 2 < UNLIKE + by_chance:
         return None
     label = int(np.abs(one - two).argmax())
     figures = f"{100 * one[label]:.0f} % of the training images are of class {label}, and {100 * two[label]:.0f} % of {part}"
