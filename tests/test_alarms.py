@@ -12,7 +12,7 @@ from paddle import nn
 from safetensors.numpy import load_file
 
 from mnist_paddle import AUGMENTATIONS, LOSSES, MODELS, OPTIMIZERS, Config, Dataset, Split, fit, load_loss, resume
-from mnist_paddle.diagnostics import contracts, forward, inputs, probes, progress, structure
+from mnist_paddle.diagnostics import contracts, forward, inputs, passes, probes, progress, structure
 from mnist_paddle.diagnostics.alarms import EXPLAINED, KINDS, Alarm, Alarms, is_alarm
 from mnist_paddle.diagnostics.untouched import kept_buffers
 from mnist_paddle.diagnostics.verdict import Evaluated, judge
@@ -277,9 +277,9 @@ def test_weights_far_below_the_usual_scale_are_found_but_in_the_last_layer():
 def test_the_first_step_of_every_optimizer_lowers_the_loss(name):
     model, (images, labels) = MODELS["fc"](), batch()
     optimizer = make_optimizer(name, model.parameters(), 0.001, 1e-4)
-    probe, weights = probes.Step(model, CROSS_ENTROPY, images, labels, 1 / 32, 0), weights_of(model)
+    probe, weights = passes.Step(model, CROSS_ENTROPY, images, labels, 1 / 32, 0), weights_of(model)
     before = {key: weight.numpy().copy() for key, weight in weights.items()}
-    gradients = probes.passed(probe, weights).gradients
+    gradients = passes.passed(probe, weights).gradients
     probe.value().backward()
     optimizer.step()
     assert probes.check_direction(gradients, weights, before, 1) is None
@@ -519,20 +519,20 @@ def test_an_image_is_not_its_own_neighbor(mnist):
 
 def probe_of(model, loss=None):
     images, labels = batch()
-    return probes.Step(model, loss or load_loss("cross_entropy", {}), images, labels, 1 / 32, 0)
+    return passes.Step(model, loss or load_loss("cross_entropy", {}), images, labels, 1 / 32, 0)
 
 
 def one_step(model, probe, optimizer=None, clear=True):
     """Gradients of the batch, those used, those before, the weights before."""
     weights = weights_of(model)
-    expected, old = probes.passed(probe, weights).gradients, probes.current_gradients(weights)
+    expected, old = passes.passed(probe, weights).gradients, passes.current_gradients(weights)
     before = {name: weight.numpy().copy() for name, weight in weights.items()}
     optimizer = optimizer or make_optimizer("sgd", model.parameters(), 0.1)
     if clear:
         optimizer.clear_grad()
     probe.value().backward()
     optimizer.step()
-    return expected, probes.current_gradients(weights), old, before
+    return expected, passes.current_gradients(weights), old, before
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -562,7 +562,7 @@ def test_a_step_with_dropout_is_that_of_its_batch_where_the_seed_is_the_same():
     probe = probe_of(model)
     expected, used, old, _ = one_step(model, probe)
     assert probes.check_used(expected, used, old, 2) is None
-    other = probes.passed(probe._replace(seed=7), weights_of(model)).gradients
+    other = passes.passed(probe._replace(seed=7), weights_of(model)).gradients
     assert kind_of(probes.check_used(other, used, old, 2)) == "wrong_gradient"
 
 
@@ -579,7 +579,7 @@ def test_a_first_step_that_explodes_is_told_from_usual_ones():
             parameter.set_value(parameter * scale)
         probe = probe_of(model)
         alarm = probes.check_start(
-            probes.passed(probe, weights_of(model)).gradients, weights_of(model), float(probe.value()), 2.3
+            passes.passed(probe, weights_of(model)).gradients, weights_of(model), float(probe.value()), 2.3
         )
         assert kind_of(alarm) == ("exploding_gradients" if named else None), name
 
@@ -615,7 +615,7 @@ def test_the_size_of_a_step_is_not_judged_by_weights_that_are_nearly_0():
     before = {name: weight.numpy().copy() for name, weight in weights.items()}
     for weight in weights.values():
         weight.set_value(weight + 1e-4)
-    assert probes.update_ratio(weights, before) < 0.02
+    assert passes.update_ratio(weights, before) < 0.02
 
 
 class Branches(nn.Layer):
@@ -635,7 +635,7 @@ def test_a_branch_without_gradient_is_told_from_one_that_is_not_used(detached, k
     model = Branches(detached)
     probe, weights = probe_of(model), weights_of(model)
     values = [weight.numpy().copy() for weight in weights.values()]
-    alarm = probes.check_connected(probe, weights, probes.passed(probe, weights).gradients, 2)
+    alarm = probes.check_connected(probe, weights, passes.passed(probe, weights).gradients, 2)
     assert (alarm.kind, alarm.layer) == (kind, "two")
     assert all((old == new.numpy()).all() for old, new in zip(values, weights.values()))
 
@@ -651,21 +651,21 @@ def test_a_parameter_that_does_not_move_is_named():
 def test_a_few_sigmoids_are_named_only_where_nothing_is_learned(depth, learns, named):
     paddle.seed(0)
     model = MODELS["fc"](widths=[32] * depth, activation="sigmoid")
-    gradients = probes.passed(probe_of(model), weights_of(model)).gradients
+    gradients = passes.passed(probe_of(model), weights_of(model)).gradients
     assert (probes.check_sizes(gradients, weights_of(model), 50, learns=learns) is not None) == named
 
 
 def test_a_tower_of_sigmoids_has_vanishing_gradients():
     layers = [layer for _ in range(8) for layer in (nn.Linear(50, 50), nn.Sigmoid())]
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 50), nn.Sigmoid(), *layers, nn.Linear(50, 10))
-    alarm = probes.check_sizes(probes.passed(probe_of(model), weights_of(model)).gradients, weights_of(model), 2)
+    alarm = probes.check_sizes(passes.passed(probe_of(model), weights_of(model)).gradients, weights_of(model), 2)
     assert (alarm.kind, alarm.layer) == ("vanishing_gradients", "1")
 
 
 def test_dead_units_are_named_with_their_layer():
     model = MODELS["fc"]()
     model[3].bias.set_value(np.full(100, -50, "float32"))
-    gradients = probes.passed(probe_of(model), weights_of(model)).gradients
+    gradients = passes.passed(probe_of(model), weights_of(model)).gradients
     alarm = probes.check_units(gradients, 2)
     assert (alarm.kind, alarm.layer) == ("dead_units", "3")
 
@@ -681,11 +681,11 @@ def test_the_line_of_a_step_leaves_everything_as_it_was():
     probe, weights = probe_of(model), weights_of(model)
     _, _, _, before = one_step(model, probe)
     state = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
-    losses = probes.line(probe, weights, before, 2.5)
+    losses = passes.line(probe, weights, before, 2.5)
     assert losses[1.0] < losses[0.0] == 2.5
-    risen, fallen = (probes.line(probe, weights, before, start) for start in (0.0, 1.01 * losses[1.0]))
-    assert [math.isnan(values[probes.LITTLE]) for values in (risen, fallen)] == [False, True]
-    assert [math.isnan(values[probes.FAR]) for values in (risen, fallen)] == [True, False]
+    risen, fallen = (passes.line(probe, weights, before, start) for start in (0.0, 1.01 * losses[1.0]))
+    assert [math.isnan(values[passes.LITTLE]) for values in (risen, fallen)] == [False, True]
+    assert [math.isnan(values[passes.FAR]) for values in (risen, fallen)] == [True, False]
     assert all((state[name] == tensor.numpy()).all() for name, tensor in model.state_dict().items())
 
 
@@ -693,7 +693,7 @@ def test_the_line_of_a_step_leaves_everything_as_it_was():
 
 
 def look(line, step=200, rate=0.1, ratio=1e-4):
-    return progress.Look(step, rate, 0.1, dict(zip((0.0, probes.LITTLE, 1.0, probes.FAR), line)), ratio)
+    return progress.Look(step, rate, 0.1, dict(zip((0.0, passes.LITTLE, 1.0, passes.FAR), line)), ratio)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ __all__ = [
     "layer_table",
     "maps",
     "network_copy",
+    "passes",
     "probes",
     "progress",
     "structure",

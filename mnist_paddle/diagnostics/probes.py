@@ -1,11 +1,11 @@
-"""What a single step of training did: its gradients, the change of the weights, and the loss along that change.
+"""What a single step of training did: its gradients, the change of the weights, dead and saturated units.
 
 The checks return an `Alarm`, or None. Nothing of the training changes: weights, running statistics and gradients stay.
 """
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import numpy as np
 import paddle
@@ -13,11 +13,10 @@ from paddle import nn
 
 from ..system.memory import overwrite
 from .alarms import Alarm
-from .contracts import Loss
+from .passes import Step, Weights, norm, squared_size
 from .structure import layer_of
 from .untouched import kept_buffers
 
-LITTLE, FAR = 0.03, 30.0  # of the step: where the loss is measured along it
 SATURATED = {
     "Sigmoid": (0.0, 1.0),
     "Tanh": (-1.0, 1.0),
@@ -36,56 +35,6 @@ UPHILL = 0.1  # cosine of a step and its gradient; weight decay alone may make i
 # First loss over that of equal scores, and gradient over weight. Over the networks of configs/ both are below 9; of regression,
 # 1.6 and 120. Eight layers with weights three times too large have 1,400 and 220; two with thirty times too large, 15,000 and 19.
 OVER_GUESS, OVER_WEIGHTS, FAR_OVER_GUESS = 10.0, 20.0, 15.0
-
-Weights = dict[str, paddle.Tensor]  # the parameters that are learned, by name
-
-
-class Step(NamedTuple):
-    """What is needed to make a step again: network, loss, batch, the weight of its loss, and the seed of random numbers."""
-
-    model: nn.Layer
-    loss: Loss
-    images: paddle.Tensor
-    labels: paddle.Tensor
-    weight: float
-    seed: int
-
-    def outputs(self) -> paddle.Tensor:
-        """The outputs of the batch, as in training."""
-        paddle.seed(self.seed)
-        outputs: paddle.Tensor = self.model(self.images)
-        return outputs
-
-    def value(self) -> paddle.Tensor:
-        """The loss of the batch, times `weight`, as in training."""
-        return self.value_of(self.outputs())
-
-    def value_of(self, outputs: paddle.Tensor) -> paddle.Tensor:
-        """The loss of these outputs, times `weight`."""
-        return self.loss(outputs, self.labels).sum() * self.weight
-
-
-class Pass(NamedTuple):
-    """A forward and backward pass of a batch alone: loss, outputs, and gradients by parameter (None: not used)."""
-
-    loss: float
-    outputs: paddle.Tensor
-    gradients: dict[str, Optional[np.ndarray]]
-
-
-def passed(step: Step, weights: Weights) -> Pass:
-    """The pass of a step, as in training."""
-    with kept_buffers(step.model):
-        outputs = step.outputs()
-        loss = step.value_of(outputs)
-        found = paddle.grad(loss, list(weights.values()), allow_unused=True)
-    gradients = {name: None if gradient is None else gradient.numpy() for name, gradient in zip(weights, found)}
-    return Pass(float(loss), outputs.detach(), gradients)
-
-
-def current_gradients(weights: Weights) -> dict[str, Optional[np.ndarray]]:
-    """Copies of the gradients that the parameters have now."""
-    return {name: None if weight.grad is None else weight.grad.numpy().copy() for name, weight in weights.items()}
 
 
 def check_connected(step: Step, weights: Weights, gradients: dict, number: int) -> Optional[Alarm]:
@@ -165,12 +114,6 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
         return float(norm(one / norm(one) - other / norm(other)))
 
 
-def norm(values: np.ndarray) -> np.floating:
-    """The Euclidean norm of all values, in float64."""
-    # np.linalg.norm calls BLAS, whose threads compete with those of the training: up to 10 ms for 30,000 numbers.
-    return np.sqrt(np.square(values.astype(np.float64)).sum())
-
-
 def flat(gradients: dict, names: Sequence[str]) -> np.ndarray:
     """The gradients of these parameters in one row."""
     return np.concatenate([np.asarray(gradients[name], np.float64).ravel() for name in names])
@@ -199,54 +142,6 @@ def frozen(names: Sequence[str], count: int, number: int) -> Alarm:
         return Alarm("frozen_layer", number, f"all {count} parameters have gradients and none ever changes: is step() called?")
     figures = f"{names[0]} has a gradient and is the same after every step, as are {len(names)} of {count} parameters"
     return Alarm("frozen_layer", number, figures, layer_of(names[0]))
-
-
-def line(step: Step, weights: Weights, before: dict[str, np.ndarray], start: float) -> dict[float, float]:
-    """The loss of the batch at multiples of a step that was made: multiple -> loss.
-
-    `before`: the weights before it, `start`: the loss then. What nobody asks for is nan: 3 % of a step that lowers the loss,
-    and 30 times one that lowers it by much or not at all.
-    """
-    after = {name: weight.numpy().copy() for name, weight in weights.items()}
-
-    def loss_at(multiple: float) -> float:
-        for name, weight in weights.items():
-            first = before[name].astype(np.float64)
-            overwrite(weight, (first + multiple * (after[name] - first)).astype(after[name].dtype))
-        return float(step.value())
-
-    losses = {0.0: start, LITTLE: math.nan, 1.0: math.nan, FAR: math.nan}
-    with paddle.no_grad(), kept_buffers(step.model):
-        losses[1.0] = end = float(step.value())
-        try:
-            if not end <= start:
-                losses[LITTLE] = loss_at(LITTLE)
-            elif 0 < 10 * (start - end) < abs(start):
-                losses[FAR] = loss_at(FAR)
-        finally:
-            for name, weight in weights.items():
-                overwrite(weight, after[name])
-    return losses
-
-
-def update_ratio(weights: Weights, before: dict[str, np.ndarray]) -> float:
-    """The norm of the step over the norm of the weights, of all matrices and kernels together."""
-    change = norm = 0.0
-    for name, weight in weights.items():
-        if weight.ndim > 1:
-            values = weight.numpy().astype(np.float64)
-            change += float(((values - before[name]) ** 2).sum())
-            norm += squared_size(before[name])
-    return math.sqrt(change / norm) if norm else 0.0
-
-
-def squared_size(values: np.ndarray) -> float:
-    """The squared norm of a matrix or of kernels; of ones that are nearly 0, as zeros at the start, that of usual ones.
-
-    These have the variance 1 / (3 * inputs of a unit).
-    """
-    inputs = values.shape[0] if values.ndim == 2 else math.prod(values.shape[1:])
-    return max(float((values.astype(np.float64) ** 2).sum()), values.size / (3 * inputs))
 
 
 def relative_sizes(gradients: dict[str, Optional[np.ndarray]], weights: Weights) -> dict[str, float]:

@@ -12,7 +12,7 @@ import numpy as np
 from ..metrics import predict, probabilities
 from .alarms import Alarm
 from .inputs import Neighbors
-from .probes import FAR, LITTLE
+from .passes import FAR, LITTLE
 
 # Share of confident errors among training images, confirmed by their neighbors, from which on labels are doubtful. Over the
 # networks of configs/ it is 0.8 % and less with right labels, 2.5 % and more where 5 % are wrong.
