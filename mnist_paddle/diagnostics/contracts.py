@@ -42,8 +42,8 @@ def _check_independence(loss: Loss, outputs: paddle.Tensor, labels: paddle.Tenso
     n = outputs.shape[0]
     together = _values(loss, outputs, labels)
     if together.shape != (n,):
-        shape = list(together.shape)
-        return Alarm("broadcast_loss", 1, f"for outputs {outputs.shape} and labels {labels.shape} it returns shape {shape}")
+        given, shape = (list(outputs.shape), list(labels.shape)), list(together.shape)
+        return Alarm("broadcast_loss", 1, f"for outputs {given[0]} and labels {given[1]} it returns shape {shape}")
     if n < 2:
         return None
     chosen = np.unique(np.linspace(0, n - 1, min(n, 8)).astype(int))
