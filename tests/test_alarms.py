@@ -747,13 +747,21 @@ def test_a_small_rate_in_a_warm_up_is_not_judged():
 
 def test_wrong_labels_are_told_from_a_network_that_is_wrong(mnist):
     images, labels = mnist.train.images[:3000], mnist.train.labels[:3000].astype(int)
-    known = mnist.train.images[3000:7000], mnist.train.labels[3000:7000].astype(int)
+    known = inputs.Neighbors(mnist.train.images[3000:7000], mnist.train.labels[3000:7000])
     generator = np.random.default_rng(0)
     wrong = np.where(generator.random(3000) < 0.1, (labels + generator.integers(1, 10, 3000)) % 10, labels)
+
+    def found(scores, labels):
+        doubted = progress.doubted_labels(scores, labels)
+        if doubted is None:
+            return None
+        near = known.nearest(images[doubted.places], without_itself=True)[0]
+        return progress.check_labels(doubted, scores[doubted.places].argmax(axis=1), labels[doubted.places], near, step=1)
+
     scores = 8.0 * np.eye(10)[labels]  # of a network that is right
-    assert kind_of(progress.check_labels(scores, images, wrong, known, step=1)) == "wrong_labels"
-    assert progress.check_labels(scores, images, labels, known, step=1) is None
-    assert progress.check_labels(8.0 * np.eye(10)[wrong], images, labels, known, step=1) is None
+    assert kind_of(found(scores, wrong)) == "wrong_labels"
+    assert found(scores, labels) is None
+    assert found(8.0 * np.eye(10)[wrong], labels) is None
 
 
 @pytest.mark.parametrize(

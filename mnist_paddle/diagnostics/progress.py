@@ -9,9 +9,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from ..metrics import predict, probabilities
 from .alarms import Alarm
-from .inputs import Neighbors
 from .passes import FAR, LITTLE
 
 # Share of confident errors among training images, confirmed by their neighbors, from which on labels are doubtful. Over the
@@ -132,28 +130,37 @@ def confident_errors(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which examples have a label that is nearly impossible to the network, which is certain of another: bool [n]."""
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         return np.zeros(len(labels), bool)
-    shares = probabilities(outputs)
-    return (shares[np.arange(len(labels)), labels] < 0.05) & (shares.max(axis=1) > 0.5)
+    scores = np.exp(outputs - outputs.max(axis=1, keepdims=True))  # softmax, of which only two numbers are needed
+    total = scores.sum(axis=1)
+    return (scores[np.arange(len(labels)), labels] < 0.05 * total) & (total < 2)
 
 
-def check_labels(
-    outputs: np.ndarray, images: np.ndarray, labels: np.ndarray, known: tuple[np.ndarray, np.ndarray], *, step: int
-) -> Optional[Alarm]:
-    """Whether many labels [n] of training images uint8 [n, 28, 28] are wrong, by the outputs [n, k] they got in training.
+class Doubted(NamedTuple):
+    """Training labels that a network excludes: their share of so many that it met last, and where the newest of them are."""
 
-    The network is certain of another class, and so are the nearest neighbors among the `known` images and labels.
-    """
+    labels: int
+    share: float
+    places: np.ndarray
+
+
+def doubted_labels(outputs: np.ndarray, labels: np.ndarray) -> Optional[Doubted]:
+    """The labels [n] that the outputs [n, k], which the network gave in training, exclude; None where they are few."""
     errors = confident_errors(outputs, labels)
     share = float(errors.mean()) if len(errors) else 0.0
     if len(labels) < FEWEST or share < WRONG:
         return None
-    chosen = np.flatnonzero(errors)[-MOST_COMPARED:]  # the last ones, by the best network
-    near = Neighbors(*known).nearest(images[chosen], without_itself=True)[0]
-    agree = float((near == predict(outputs[chosen], outputs.shape[1])).mean())
-    given = float((near == labels[chosen]).mean())
-    if share * agree < WRONG or agree < given:
+    return Doubted(len(labels), share, np.flatnonzero(errors)[-MOST_COMPARED:])
+
+
+def check_labels(found: Doubted, answers: np.ndarray, given: np.ndarray, near: np.ndarray, *, step: int) -> Optional[Alarm]:
+    """Whether doubted labels are wrong: the nearest neighbors, too, are of the class that the network answers.
+
+    `answers`, `given`, `near`: of the places found the network's, the labels, and those of the nearest other images, all [m].
+    """
+    agree, confirm = float((near == answers).mean()), float((near == given).mean())
+    if found.share * agree < WRONG or agree < confirm:
         return None
-    figures = f"of the last {len(labels):,} training images {100 * share:.0f} % have a label that the network excludes"
+    figures = f"of the last {found.labels:,} training images {100 * found.share:.0f} % have a label that the network excludes"
     return Alarm("wrong_labels", step, f"{figures}; the nearest neighbor agrees with the network in {100 * agree:.0f} % of these")
 
 

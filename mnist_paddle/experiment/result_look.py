@@ -28,6 +28,8 @@ class ResultLook:
         self.losses: list[float] = []  # at points of the curves
         self.apart = False  # the network knew images in one mode only when it was evaluated last
         self.first_norm = norm_of(steps.weights)
+        self._labels_at = 0  # the step at which labels were judged last
+        self._known: Optional[inputs.Neighbors] = None  # training images that doubted ones are compared with
 
     def point(self) -> None:
         """Modes, learning rate and labels, where a point of the curves is due."""
@@ -55,7 +57,7 @@ class ResultLook:
     def end(self, source: Source) -> None:
         """The whole training: why it has not learned, if nothing else has said so."""
         self._judge_progress()
-        self.labels(source)
+        self.labels(source, last=True)
         state, first, loss = self.state, self.steps.first_loss, self.state.figures.get("loss")
         if first is not None and loss is not None and not state.alarms and state.step >= ENOUGH:
             rates = [self.setup.schedule.rate(step) for step in range(0, state.step, 10)]
@@ -65,21 +67,30 @@ class ResultLook:
                 or progress.check_stuck(first, loss, state.step)
             )
 
-    def labels(self, source: Source) -> None:
-        """Whether many training labels are wrong, by what the network said of them in training."""
-        recent = self.state.window.recent
-        if not recent or self.state.step < ENOUGH or self.setup.config.overfit_batches:
+    def labels(self, source: Source, *, last: bool = False) -> None:
+        """Whether many training labels are wrong, by what the network said of them in training.
+
+        Looked at where twice as many steps are done as the last time, and at the end.
+        """
+        recent, step = self.state.window.recent, self.state.step
+        due = step > self._labels_at if last else step >= 2 * self._labels_at
+        if not recent or step < ENOUGH or self.setup.config.overfit_batches or not due:
             return
+        self._labels_at = step
         outputs, labels = (np.concatenate([getattr(each, name) for each in recent]) for name in ("outputs", "labels"))
-        if progress.confident_errors(outputs, labels).mean() < progress.WRONG:  # which is all that most runs pay
+        doubted = progress.doubted_labels(outputs, labels)
+        if doubted is None:  # which is all that most runs pay
             return
         indices = np.concatenate([source.sampler.local(step) for each in recent for step in each.steps])
         if len(indices) != len(labels):
             return
-        images, every = source.split.images, source.split.labels.astype(np.int64)
-        known = inputs.some(len(images), progress.REFERENCES, seed=0)
-        references = images[known], every[known]
-        self.add(progress.check_labels(outputs, images[indices], labels, references, step=self.state.step))
+        if self._known is None:
+            chosen = inputs.some(len(source.split), progress.REFERENCES, seed=0)
+            self._known = inputs.Neighbors(source.split.images[chosen], source.split.labels[chosen])
+        places = doubted.places
+        near = self._known.nearest(source.split.images[indices[places]], without_itself=True)[0]
+        answers = predict(outputs[places], outputs.shape[1])
+        self.add(progress.check_labels(doubted, answers, labels[places], near, step=self.state.step))
 
     def _judge_progress(self) -> None:
         """Learning rate and labels, from the figures of the last point."""
