@@ -899,6 +899,15 @@ def test_checks_become_rare_as_a_run_grows(total, expected):
     assert [step for step in range(1, total + 1) if Watch.is_due(Fake, step)] == expected
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("model", ["fc", "quick"])
+def test_small_batches_are_watched_too(model, size, dataset, tmp_path):
+    few, lines = replace(dataset, train=dataset.train.slice(0, 240)), []
+    fit(Config(model=model, batch_size=size, epochs=1, learning_rate=0.001, output_dir=str(tmp_path / "run")), few, lines.append)
+    found = [line.split(":")[1].strip() for line in lines if line.startswith(("alarm at", "alarms are off"))]
+    assert found == (["batch norm normalizes a single image (layer 0.norm.0)"] if (model, size) == ("quick", 1) else [])
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_no_optimizer_makes_an_alarm_of_its_own(name, dataset, tmp_path):
     rate = {"sgd": 0.1, "adadelta": 1.0, "adagrad": 0.05, "lamb": 0.01}.get(name, 0.005)

@@ -31,8 +31,13 @@ def evaluated(model: nn.Layer, images: paddle.Tensor) -> paddle.Tensor:
 
 
 def bright(images: paddle.Tensor) -> paddle.Tensor:
-    """Images a, b, c and a + b - c, a hundred times as bright: a quarter of as many images, rounded down, of each."""
+    """Images a, b, c and a + b - c, a hundred times as bright: a quarter of as many images, rounded down, of each.
+
+    Fewer than four images as they are, a hundred times as bright.
+    """
     count = images.shape[0] // 4
+    if not count:
+        return BRIGHT * images
     a, b, c = (BRIGHT * images[i * count : (i + 1) * count] for i in range(3))
     return paddle.concat([a, b, c, a + b - c])
 
