@@ -102,6 +102,7 @@ def children(process: int) -> list:
     return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
+@pytest.mark.commands
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_process_is_left_when_a_command_is_stopped(number, tmp_path):
@@ -123,6 +124,7 @@ def test_no_process_is_left_when_a_command_is_stopped(number, tmp_path):
         assert (tmp_path / "run" / "plots" / "curves.png").exists()
 
 
+@pytest.mark.commands
 def test_a_command_leaves_all_files_and_both_clocks(tmp_path):
     command = [sys.executable, SCRIPTS / "train.py", "--model", "linear", "--epochs", "1", "--output_dir", tmp_path / "run"]
     began = time.perf_counter()

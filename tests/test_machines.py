@@ -126,6 +126,7 @@ def digits(tmp_path):
     return [*flags, "--data_dir", str(data)]
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("name", HOMES)
 def test_a_run_needs_no_home_folder(name, digits, run_script, tmp_path):
     (tmp_path / "home").mkdir()

@@ -228,6 +228,7 @@ def test_settings_of_a_stranger_import_nothing(plugin, tmp_path):
     assert (tmp_path / "trapped").exists()
 
 
+@pytest.mark.commands
 def test_a_run_with_a_plugin_from_training_to_evaluation(plugin, run_script, tmp_path):
     write_npz(tmp_path / "digits.npz", make_digits(300), make_digits(60, seed=1))
     straight = run_script("train", "--plugins", "my_parts", *ALL, *QUICK, "--output_dir", "run")

@@ -83,9 +83,13 @@ def differences(one, other):
     return [f"{row.what}: {row.difference}" for row in compare(one, other) if row.difference]
 
 
-# Every model and every optimizer once here, every pair with the long runs.
+# Every model, and optimizers of three kinds, here; every pair with the long runs.
 PAIRS = [
-    pytest.param(model, optimizer, marks=[] if model == "fc" or optimizer == "adam" else pytest.mark.commands)
+    pytest.param(
+        model,
+        optimizer,
+        marks=[] if optimizer == "adam" or (model, optimizer) in (("fc", "sgd"), ("fc", "muon")) else pytest.mark.commands,
+    )
     for model, optimizer in itertools.product(MODELS, OPTIMIZERS)
 ]
 

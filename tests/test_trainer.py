@@ -124,6 +124,7 @@ def test_every_loss_trains(train, name):
     assert math.isfinite(report["test_loss"])
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(("optimizer", "schedule"), list(zip(OPTIMIZERS, [*SCHEDULES] * 2)))
 def test_optimizers_and_schedules_train_together_with_all_extras(small, optimizer, schedule):
     extras = {
