@@ -6,6 +6,8 @@ from typing import Any
 import paddle
 from paddle import nn
 
+from .untouched import hooked, mode
+
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
 
 
@@ -37,16 +39,8 @@ def layer_costs(model: nn.Layer) -> dict[str, int]:
         return layer.register_forward_post_hook(count)
 
     hooks = [watch(name, layer) for name, layer in model.named_sublayers(include_self=True) if is_counted(layer)]
-    training = model.training
-    model.eval()
-    try:
-        with paddle.no_grad():
-            model(paddle.zeros([1, 1, 28, 28]))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        if training:
-            model.train()
+    with hooked(hooks), mode(model, training=False), paddle.no_grad():
+        model(paddle.zeros([1, 1, 28, 28]))
     return costs
 
 

@@ -13,7 +13,7 @@ from ..layers import ConvBlock
 from .alarms import Alarm
 from .contracts import CLOSE, Loss, applies_softmax
 from .structure import BATCH_NORMS, in_training
-from .untouched import kept_buffers, mode
+from .untouched import hooked, kept_buffers, mode
 
 MIXED = 0.3  # share of the images that have scores of exactly 0 beside others
 DROPPED = 0.02  # share of scores that dropout sets to 0
@@ -132,13 +132,10 @@ def mixing_layer(model: nn.Layer, images: paddle.Tensor) -> tuple[str, bool]:
 
     leaves = [(name, layer) for name, layer in model.named_sublayers() if not layer.sublayers()]
     hooks = [layer.register_forward_post_hook(hook_of(name)) for name, layer in leaves]
-    try:
+    with hooked(hooks):
         evaluated(model, images)
         many, calls = calls, []
         evaluated(model, images[:2])
-    finally:
-        for hook in hooks:
-            hook.remove()
     for (name, layer, given, made), (_, _, given_alone, made_alone) in zip(many, calls):
         for one, other, is_output in ((given, given_alone, False), (made, made_alone, True)):
             if one.shape != other.shape or np.abs(one - other).max() > DIFFERENT * max(1e-6, float(np.abs(one).max())):
@@ -167,12 +164,8 @@ def layer_inputs(model: nn.Layer, images: paddle.Tensor) -> tuple[dict[str, np.n
     blocks = {layer.conv: layer for layer in model.sublayers(include_self=True) if isinstance(layer, ConvBlock)}
     weighted = [(name, blocks.get(layer, layer)) for name, layer in weighted]
     hooks = [layer.register_forward_pre_hook(hook_of(name)) for name, layer in weighted]
-    try:
-        outputs = evaluated(model, images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found, outputs
+    with hooked(hooks):
+        return found, evaluated(model, images)
 
 
 def check_hidden_softmax(given: dict[str, np.ndarray], step: int) -> Optional[Alarm]:

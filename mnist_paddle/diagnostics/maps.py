@@ -18,6 +18,7 @@ from ..metrics import probabilities
 from ..system.global_state import fresh_global_state
 from .layer_statistics import NETWORK, named_rows
 from .network_copy import as_float, layers_run_as_written, tensors_in
+from .untouched import hooked, mode
 
 BATCH = 125  # images at a time
 PATCH, STRIDE = 6, 2  # of the occlusion map, in pixels
@@ -26,24 +27,8 @@ PATCH, STRIDE = 6, 2  # of the occlusion map, in pixels
 @contextmanager
 def evaluation_mode(model: nn.Layer) -> Iterator[None]:
     """Inside, a network is in evaluation mode; afterwards every layer has its own mode again."""
-    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
-    model.eval()
-    try:
-        with layers_run_as_written():
-            yield
-    finally:
-        for layer, training in modes:
-            layer.training = training
-
-
-@contextmanager
-def hooked(hooks: list) -> Iterator[None]:
-    """Removes hooks at the end."""
-    try:
+    with mode(model, training=False), layers_run_as_written():
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @fresh_global_state()

@@ -12,6 +12,7 @@ from paddle import nn
 
 from ..system.memory import overwrite
 from .contracts import Loss
+from .structure import fan_in
 from .untouched import kept_buffers
 
 LITTLE, FAR = 0.03, 30.0  # of the step: where the loss is measured along it
@@ -111,8 +112,7 @@ def squared_size(values: np.ndarray) -> float:
 
     These have the variance 1 / (3 * inputs of a unit).
     """
-    inputs = values.shape[0] if values.ndim == 2 else math.prod(values.shape[1:])
-    return max(float((values.astype(np.float64) ** 2).sum()), values.size / (3 * inputs))
+    return max(float((values.astype(np.float64) ** 2).sum()), values.size / (3 * fan_in(values)))
 
 
 def norm(values: np.ndarray) -> np.floating:

@@ -15,7 +15,7 @@ from ..system.memory import overwrite
 from .alarms import Alarm
 from .passes import Step, Weights, norm, squared_size
 from .structure import layer_of
-from .untouched import kept_buffers
+from .untouched import hooked, kept_buffers
 
 SATURATED = {
     "Sigmoid": (0.0, 1.0),
@@ -228,12 +228,8 @@ def check_saturation(model: nn.Layer, images: paddle.Tensor, number: int) -> Opt
     if not watched:
         return None
     hooks = [layer.register_forward_post_hook(hook_of(name, SATURATED[type(layer).__name__])) for name, layer in watched]
-    try:
-        with kept_buffers(model):
-            model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), kept_buffers(model):
+        model(images)
     name = max(shares, key=lambda each: shares[each], default="")
     if not name or shares[name] < MOST_SATURATED:
         return None

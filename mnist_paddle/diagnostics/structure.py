@@ -64,8 +64,7 @@ def tiny_layers(weights: dict[str, paddle.Tensor]) -> dict[str, float]:
     sizes = {}
     for name in matrices[:-1]:
         values = weights[name].numpy()
-        inputs = values.shape[0] if values.ndim == 2 else math.prod(values.shape[1:])
-        sizes[layer_of(name)] = float(values.std()) * math.sqrt(inputs)
+        sizes[layer_of(name)] = float(values.std()) * math.sqrt(fan_in(values))
     return {name: size for name, size in sizes.items() if 0 < size < TINY}
 
 
@@ -177,6 +176,11 @@ def check_statistics(model: nn.Layer, before: dict[str, np.ndarray], step: int) 
             figures = f"a momentum of {kept:g} keeps {100 * kept:.0f} % of them a step, so they are those of the last few images"
             return Alarm("norm_statistics", step, f"{figures}; PyTorch's momentum of {kept:g} is {1 - kept:g} here", name)
     return None
+
+
+def fan_in(weights: np.ndarray) -> int:
+    """The number of inputs of a unit: of a matrix [inputs, outputs] or kernels [outputs, inputs, height, width]."""
+    return weights.shape[0] if weights.ndim == 2 else math.prod(weights.shape[1:])
 
 
 def layer_of(parameter: str) -> str:

@@ -30,3 +30,13 @@ def kept_buffers(model: nn.Layer) -> Iterator[None]:
     finally:
         for tensor, values in kept:
             overwrite(tensor, values)
+
+
+@contextmanager
+def hooked(hooks: list) -> Iterator[None]:
+    """Removes hooks at the end."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -27,8 +27,7 @@ def look_at_data(setup: Setup) -> Iterator[Optional[Alarm]]:
         split = getattr(setup.dataset, part)
         yield inputs.check_alike(pixels, sample(split.images), part)
         yield inputs.check_proportions(train.labels, split.labels, part)
-        if known is not None:
-            yield inputs.check_part(train, split, part, known)
+        yield inputs.check_part(train, split, part, known)
 
 
 def look_at_structure(setup: Setup, state: State, batch: Batch) -> Iterator[Optional[Alarm]]:
