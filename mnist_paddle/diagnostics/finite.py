@@ -17,6 +17,7 @@ from ..distributed import communication
 from ..errors import RunError
 from ..system.memory import as_array
 from .network_copy import tensors_in
+from .untouched import hooked
 
 PLAIN = (paddle.float32, paddle.float64)  # that NumPy knows
 REMEDY = "try a smaller --learning_rate, --warmup_epochs 1 or --clip_norm 1"
@@ -72,7 +73,6 @@ def find_nonfinite_layer(model: paddle.nn.Layer, images: paddle.Tensor) -> str:
 @contextmanager
 def monitor_layers(model: paddle.nn.Layer, broken: list) -> Iterator[None]:
     """Within this context, forward passes append to `broken` each layer with a non-finite output, in order of computation."""
-    hooks = []
 
     def make_hook(name: str, layer: paddle.nn.Layer) -> Callable[..., None]:
         def hook(layer_: paddle.nn.Layer, inputs: object, outputs: object) -> None:
@@ -82,12 +82,6 @@ def monitor_layers(model: paddle.nn.Layer, broken: list) -> Iterator[None]:
 
         return hook
 
-    try:
-        for name, layer in model.named_sublayers():
-            hooks.append(layer.register_forward_post_hook(make_hook(name, layer)))
-        if not hooks:
-            hooks.append(model.register_forward_post_hook(make_hook("(the whole model)", model)))
+    layers = list(model.named_sublayers()) or [("(the whole model)", model)]
+    with hooked([layer.register_forward_post_hook(make_hook(name, layer)) for name, layer in layers]):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()

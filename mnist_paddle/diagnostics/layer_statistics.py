@@ -23,6 +23,7 @@ from ..system.global_state import fresh_global_state
 from .cost import layer_costs
 from .finite import is_finite
 from .network_copy import as_float, copy_of, layers_run_as_written, squared_norm, tensors_in
+from .untouched import hooked
 
 NETWORK = "(network)"  # the name of the whole network where it is a row itself
 STATISTICS = ("_mean", "_variance")  # batch norm's running statistics, which Paddle has among the parameters
@@ -208,10 +209,9 @@ def watched(model: nn.Layer) -> Iterator[list[Watch]]:
 
         hooks += [watch.layer.register_forward_pre_hook(before), watch.layer.register_forward_post_hook(after)]
     try:
-        yield order
+        with hooked(hooks):
+            yield order
     finally:
-        for hook in hooks:
-            hook.remove()
         order += [watch for watch in every if not watch.calls]
 
 
